@@ -1,0 +1,241 @@
+"""Every default of edgeseg, as frozen dataclasses that TOML files fill."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from edgeseg.structures import InputError
+
+T = TypeVar("T")
+
+CONFIG_FOLDER = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where images come from and how they reach the network."""
+
+    root: Path | None = None
+    """COCO panoptic folder: annotations/panoptic_{train,val}.json, their PNG folders, {train,val}/ images."""
+    image_size: tuple[int, int] = (256, 256)
+    """Network input (height, width), multiples of 32; images are scaled to fit and padded right and below."""
+    batch_size: int = 16
+    """Images a step, over all processes."""
+    num_workers: int = 1
+    """Loader processes; the samples do not depend on it."""
+    flip: bool = True
+    """Mirror left-right half of the time."""
+    flip_vertical: bool = False
+    """Mirror top-bottom half of the time and turn by 90 degrees (for pictures without an up: microscopes, satellites)."""
+    min_scale: float = 0.8
+    """Smallest random zoom against the fitted size."""
+    max_scale: float = 1.5
+    """Largest random zoom against the fitted size; what sticks out is cropped."""
+    color_jitter: float = 0.2
+    """Largest relative change of brightness, contrast and each channel's gain; 0 switches it off."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the network."""
+
+    backbone: str = "mobilenet_v3_small"
+    """Registered backbone (edgeseg models)."""
+    head: str = "kmax"
+    """Registered head."""
+    num_queries: int = 64
+    """Slots N: the most segments an image can have, at most 254."""
+    query_dim: int = 128
+    """Width of a query and of the pixel embedding it is compared with."""
+    ffn_dim: int = 256
+    """Hidden width of the queries' feed-forward part."""
+    num_heads: int = 4
+    """Heads of the queries' self-attention."""
+    decoder_dims: tuple[int, int, int, int] = (48, 48, 32, 24)
+    """Bottleneck widths d of the pixel decoder at strides 32, 16, 8, 4; a stage's output has 4 d channels."""
+    kmeans_strides: tuple[int, ...] = (32, 16, 8)
+    """Stride of the pixels that each k-means layer clusters, in order."""
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    """Subtracted from RGB inside the graph (ImageNet's, in 0..255)."""
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    """Divides RGB inside the graph."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """kMaX losses and the two ReMaX relaxations."""
+
+    remask: bool = True
+    """ReMask: gate mask logits by a training-only semantic head."""
+    reclass: bool = True
+    """ReClass: soften class targets by the overlap with the predicted mask."""
+    reclass_eta: float = 0.1
+    """Strength of ReClass, 0..1."""
+    class_weight: float = 3.0
+    """Weight of the class term."""
+    dice_weight: float = 3.0
+    """Weight of the dice term."""
+    mask_id_weight: float = 0.3
+    """Weight of the per-pixel cross entropy over slots."""
+    discrimination_weight: float = 1.0
+    """Weight of the instance discrimination term."""
+    discrimination_pixels: int = 256
+    """Pixels sampled per image for it (4096 as published; its cost is the square)."""
+    semantic_weight: float = 1.0
+    """Weight of the training-only semantic head's cross entropy."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The optimisation."""
+
+    steps: int = 20_000
+    """Optimiser steps; the schedule's length."""
+    minutes: float | None = None
+    """Wall-clock budget instead of steps: the schedule follows the clock, so two runs differ."""
+    lr: float = 1e-3
+    """Peak learning rate of AdamW."""
+    backbone_lr_scale: float = 1.0
+    """Learning rate of the backbone against the rest (0.1 with pretrained weights)."""
+    weight_decay: float = 0.05
+    """AdamW's decay, not on norms and biases."""
+    warmup_fraction: float = 0.05
+    """Part of the run with linearly growing rate."""
+    poly_power: float = 0.9
+    """Exponent of the polynomial decay."""
+    ema_decay: float = 0.998
+    """Decay of the averaged weights that are evaluated and exported; 0 switches it off."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Lightning Fabric precision."""
+    seed: int = 0
+    """Seeds weights, order and augmentation."""
+    eval_every: int = 2_000
+    """Steps between evaluations; 0 evaluates at the end only."""
+    eval_images: int = 0
+    """Images of the split used between times; 0 = all. The last evaluation always takes all."""
+    save_every: int = 500
+    """Steps between `last` checkpoints."""
+    pretrained: Path | None = None
+    """Backbone weights to start from: a .safetensors or torchvision .pth file (read as tensors, never unpickled)."""
+
+
+@dataclass(frozen=True)
+class MergeConfig:
+    """Thresholds of the panoptic merge (docs/merge.md)."""
+
+    thing_threshold: float = 0.5
+    """A thing slot below this class probability is empty."""
+    stuff_threshold: float = 0.3
+    """A stuff slot below this class probability is empty."""
+    min_area: int = 16
+    """A slot with fewer pixels of the network's input is empty."""
+    upsample: Literal[1, 2, 4] = 2
+    """Mask logits are enlarged by this (bilinear, align_corners=False) before the argmax over slots."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
+
+
+def config_names() -> list[str]:
+    """Names of the configs that come with edgeseg."""
+    return sorted(path.stem for path in CONFIG_FOLDER.glob("*.toml"))
+
+
+def load_config(name_or_path: str) -> Config:
+    """Reads a config by the name of a shipped one or the path of a TOML file.
+
+    Raises:
+        InputError: File missing, not TOML, or a key or value that does not exist (the nearest one is named).
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = CONFIG_FOLDER / f"{name_or_path}.toml"
+        if not path.is_file():
+            raise InputError(
+                f"no config named {name_or_path!r}{_nearest(name_or_path, config_names())}; "
+                f"shipped are {', '.join(config_names())}, or give the path of a .toml file"
+            )
+    elif not path.is_file():
+        raise InputError(f"config file {path} does not exist")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    return config_from_dict(Config, table, where=str(path))
+
+
+def config_from_dict(cls: type[T], table: dict[str, Any], *, where: str) -> T:
+    """Builds a config dataclass from plain values, refusing whatever does not fit.
+
+    Args:
+        cls: A dataclass of this module, or of another that follows its rules.
+        table: Values as TOML and JSON give them.
+        where: Named in errors: the file, then the table.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in fields:
+            raise InputError(f"{where}: unknown key {key!r}{_nearest(key, list(fields))}; known are {', '.join(fields)}")
+        values[key] = _convert(hints[key], value, where=f"{where}: {key}")
+    return cls(**values)
+
+
+def config_to_dict(config: object) -> dict[str, Any]:
+    """The plain values of a config dataclass, as JSON and TOML hold them (paths as strings, tuples as lists)."""
+
+    def plain(value: object) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        if isinstance(value, tuple):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(config)
+
+
+def _convert(hint: Any, value: Any, *, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(arg for arg in args if arg is not type(None)), value, where=where)
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return config_from_dict(hint, value, where=where)
+    if origin is Literal:
+        if value in args and type(value) in {type(arg) for arg in args}:
+            return value
+        raise InputError(f"{where} = {value!r}{_nearest(str(value), [str(a) for a in args])}; allowed are {', '.join(map(repr, args))}")
+    if origin is tuple and isinstance(value, list):
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        if len(kinds) != len(value):
+            raise InputError(f"{where} = {value!r}: {len(kinds)} values wanted, {len(value)} given")
+        return tuple(_convert(kind, item, where=where) for kind, item in zip(kinds, value, strict=True))
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if hint is float and type(value) is int:
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    raise InputError(f"{where} = {value!r} is a {type(value).__name__}; {getattr(hint, '__name__', hint)} wanted")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
