@@ -1,0 +1,1 @@
+"""Bundle to numbers that can be repeated, and to a report people read."""

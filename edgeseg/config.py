@@ -167,7 +167,7 @@ def load_config(name_or_path: str) -> Config:
         path = CONFIG_FOLDER / f"{name_or_path}.toml"
         if not path.is_file():
             raise InputError(
-                f"no config named {name_or_path!r}{_nearest(name_or_path, config_names())}; "
+                f"no config named {name_or_path!r}{nearest(name_or_path, config_names())}; "
                 f"shipped are {', '.join(config_names())}, or give the path of a .toml file"
             )
     elif not path.is_file():
@@ -192,7 +192,7 @@ def config_from_dict(cls: type[T], table: dict[str, Any], *, where: str) -> T:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
-            raise InputError(f"{where}: unknown key {key!r}{_nearest(key, list(fields))}; known are {', '.join(fields)}")
+            raise InputError(f"{where}: unknown key {key!r}{nearest(key, list(fields))}; known are {', '.join(fields)}")
         values[key] = _convert(hints[key], value, where=f"{where}: {key}")
     return cls(**values)
 
@@ -210,6 +210,12 @@ def config_to_dict(config: object) -> dict[str, Any]:
     return plain(config)
 
 
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for error messages: the known word most like the given one, or nothing."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
 def _convert(hint: Any, value: Any, *, where: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
@@ -221,7 +227,9 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if origin is Literal:
         if value in args and type(value) in {type(arg) for arg in args}:
             return value
-        raise InputError(f"{where} = {value!r}{_nearest(str(value), [str(a) for a in args])}; allowed are {', '.join(map(repr, args))}")
+        raise InputError(
+            f"{where} = {value!r}{nearest(str(value), [str(a) for a in args])}; allowed are {', '.join(map(repr, args))}"
+        )
     if origin is tuple and isinstance(value, list):
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(kinds) != len(value):
@@ -234,8 +242,3 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
     if isinstance(hint, type) and type(value) is hint:
         return value
     raise InputError(f"{where} = {value!r} is a {type(value).__name__}; {getattr(hint, '__name__', hint)} wanted")
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""

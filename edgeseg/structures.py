@@ -93,6 +93,20 @@ class Slots(NamedTuple):
     mask_logits: torch.Tensor
 
 
+class Prediction(NamedTuple):
+    """Slots of one depth of a mask decoder with what only the losses need.
+
+    Attributes:
+        slots: Class and mask logits at this depth's stride.
+        embedding: (B, D, h, w) float32 pixel embedding, not normalised.
+        semantic_logits: (B, K + 1, h, w) float32 of the training-only semantic head, or None at the final depth.
+    """
+
+    slots: Slots
+    embedding: torch.Tensor
+    semantic_logits: torch.Tensor | None
+
+
 class Merged(NamedTuple):
     """Slots after the panoptic merge (docs/merge.md), one image.
 

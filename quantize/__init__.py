@@ -1,0 +1,35 @@
+"""Float model to integer model: recipes, quantizers, calibration, training and storage."""
+
+from edgeseg.quantize.checkpoint import Quantized, load_quantized, save_quantized
+from edgeseg.quantize.modules import ActivationQuantizer, QuantConv2d, set_phase
+from edgeseg.quantize.prepare import prepare
+from edgeseg.quantize.qat import (
+    Progress,
+    calibrate,
+    count_integer_weights,
+    deploy,
+    distillation_loss,
+    fine_tune,
+    quantize,
+)
+from edgeseg.quantize.recipes import RECIPES, Recipe, find_recipe
+
+__all__ = [
+    "RECIPES",
+    "ActivationQuantizer",
+    "Progress",
+    "QuantConv2d",
+    "Quantized",
+    "Recipe",
+    "calibrate",
+    "count_integer_weights",
+    "deploy",
+    "distillation_loss",
+    "fine_tune",
+    "find_recipe",
+    "load_quantized",
+    "prepare",
+    "quantize",
+    "save_quantized",
+    "set_phase",
+]

@@ -1,0 +1,7 @@
+"""`python -m edgeseg`."""
+
+import sys
+
+from edgeseg.cli import main
+
+sys.exit(main())

@@ -1,0 +1,463 @@
+"""The command line: one verb, one function."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+# Threads that spin at a barrier make a training on a shared machine tens of times slower; sleeping costs little.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import tyro
+
+from edgeseg.config import Config, config_names, load_config, nearest
+from edgeseg.structures import CheckError, InputError
+
+if TYPE_CHECKING:
+    from edgeseg.engine.source import Source
+
+T = TypeVar("T")
+Result = dict[str, Any]
+
+PROGRAM = "edgeseg"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go."""
+
+    json: bool = False
+    """Print one JSON document on standard output."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+Flat = Annotated[Output, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class SourceArgs:
+    """What to run: a checkpoint, or a bundle through one of its runtimes."""
+
+    source: tyro.conf.Positional[Path]
+    """Checkpoint file, run folder, or NAME.edgeseg bundle."""
+    runtime: str | None = None
+    """Of a bundle: executorch, litert, coreml or onnx; the first one by default."""
+    precision: str | None = None
+    """Of a bundle: float32 or int8; int8 by default where there is one."""
+
+
+@dataclass(frozen=True)
+class TrainArgs:
+    """Trains a network on a COCO panoptic folder."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    out: Path = Path("runs/train")
+    """Folder for last.safetensors, best.safetensors, metrics.jsonl."""
+    resume: bool = False
+    """Continue from OUT/last.safetensors."""
+    output: Flat = field(default_factory=Output)
+
+
+def train(argv: Sequence[str]) -> Result:
+    """Train a network: edgeseg train CONFIG --data.root FOLDER"""
+    names = ", ".join(config_names())
+    if not argv or argv[0].startswith("-"):
+        if not {"-h", "--help"} & set(argv):
+            raise InputError(f"usage: {PROGRAM} train CONFIG --data.root FOLDER; CONFIG is one of {names}, or a .toml file")
+        argv = ["street", *argv]
+    args = _parse(TrainArgs, argv[1:], f"train {argv[0]}", default=TrainArgs(config=load_config(argv[0])))
+    if args.config.data.root is None:
+        raise InputError(f"train needs a COCO panoptic folder: {PROGRAM} train {argv[0]} --data.root FOLDER")
+
+    from edgeseg.data.coco_panoptic import PanopticFolder
+    from edgeseg.engine.evaluate import require_same_categories
+    from edgeseg.engine.train import Trainer, make_fabric
+
+    samples = PanopticFolder.open(args.config.data.root, "train")
+    val = PanopticFolder.open(args.config.data.root, "val")
+    require_same_categories(samples.categories, val.categories, f"{args.config.data.root}, split val")
+    if not args.resume and (args.out / "last.safetensors").exists():
+        raise InputError(f"{args.out} holds a run already; continue it with --resume, or choose another --out")
+    trainer = Trainer(args.config, samples.categories, args.out, make_fabric(args.config))
+    if args.resume:
+        trainer.resume()
+    metrics = trainer.fit(samples, val, quiet=args.output.quiet)
+    return {
+        "out": str(args.out),
+        "step": trainer.clock.step,
+        "interrupted": trainer.stop_signal is not None,
+        "seconds": round(trainer.clock.seconds, 1),
+        "metrics": metrics,
+    }
+
+
+@dataclass(frozen=True)
+class EvalArgs:
+    """Scores a checkpoint, a bundle, or any COCO panoptic prediction: PQ, SQ, RQ."""
+
+    source: tyro.conf.Positional[Path | None] = None
+    """Checkpoint file, run folder, or NAME.edgeseg bundle."""
+    data: Path | None = None
+    """COCO panoptic folder; the one it was trained on by default."""
+    split: str = "val"
+    """Split of that folder."""
+    max_images: int = 0
+    """Evenly spaced part of the split; 0 = all."""
+    runtime: str | None = None
+    """Of a bundle: executorch, litert, coreml or onnx."""
+    precision: str | None = None
+    """Of a bundle: float32 or int8."""
+    pred: Path | None = None
+    """Instead of a source: a prediction's COCO panoptic JSON."""
+    gt: Path | None = None
+    """With --pred: the ground truth's JSON."""
+    pred_folder: Path | None = None
+    """PNG folder of --pred; beside it, of the same name, by default."""
+    gt_folder: Path | None = None
+    """PNG folder of --gt; beside it, of the same name, by default."""
+    output: Flat = field(default_factory=Output)
+
+
+def evaluate(argv: Sequence[str]) -> Result:
+    """Score a checkpoint, a bundle or a prediction: edgeseg eval SOURCE --data FOLDER"""
+    args = _parse(EvalArgs, argv, "eval")
+    if (args.source is None) == (args.pred is None) or (args.pred is None) != (args.gt is None):
+        raise InputError(f"eval takes a checkpoint or bundle ({PROGRAM} eval SOURCE), or --pred P.json with --gt G.json")
+    if args.pred is not None and args.gt is not None:
+        from edgeseg.metrics.panoptic_quality import evaluate_folder
+
+        pred_folder = args.pred_folder or args.pred.with_suffix("")
+        return evaluate_folder(args.pred, pred_folder, args.gt, args.gt_folder or args.gt.with_suffix("")).to_dict()
+    assert args.source is not None
+
+    from edgeseg.data.coco_panoptic import PanopticFolder
+    from edgeseg.display import progress
+    from edgeseg.engine.evaluate import evaluate as score
+    from edgeseg.engine.evaluate import require_same_categories
+
+    source = _open_source(args.source, args.runtime, args.precision)
+    root = args.data or source.data_root
+    if root is None:
+        raise InputError(f"{args.source} does not say what it was trained on; give --data FOLDER")
+    samples = PanopticFolder.open(root, args.split)
+    require_same_categories(source.categories, samples.categories, f"{root}, split {args.split}")
+    total = len(samples) if args.max_images <= 0 else min(len(samples), args.max_images)
+    with progress(f"evaluating {source.name}", total, quiet=args.output.quiet) as advance:
+        result = score(
+            source.predictor,
+            samples,
+            size=source.image_size,
+            categories=source.categories,
+            max_images=args.max_images,
+            on_progress=lambda done, of: advance(1),
+        )
+    return result.to_dict()
+
+
+@dataclass(frozen=True)
+class PredictArgs:
+    """Segments photos: overlays with outlines, names and legend, and COCO panoptic JSON with PNGs."""
+
+    source: tyro.conf.Positional[Path]
+    """Checkpoint file, run folder, or NAME.edgeseg bundle."""
+    images: tyro.conf.Positional[tuple[str, ...]]
+    """Photos: files, folders, globs."""
+    out: Path = Path("predictions")
+    """Folder for overlays/, panoptic/ and panoptic.json."""
+    runtime: str | None = None
+    """Of a bundle: executorch, litert, coreml or onnx."""
+    precision: str | None = None
+    """Of a bundle: float32 or int8."""
+    output: Flat = field(default_factory=Output)
+
+
+def predict(argv: Sequence[str]) -> Result:
+    """Segment photos: edgeseg predict SOURCE IMAGES... --out FOLDER"""
+    args = _parse(PredictArgs, argv, "predict")
+    from edgeseg.display import progress
+    from edgeseg.engine.predict import find_images, predict_images
+
+    images = find_images(args.images)
+    source = _open_source(args.source, args.runtime, args.precision)
+    with progress("segmenting", len(images), quiet=args.output.quiet) as advance:
+        photos = predict_images(
+            source.predictor,
+            images,
+            args.out,
+            size=source.image_size,
+            categories=source.categories,
+            on_progress=lambda done, of: advance(1),
+        )
+    return {"out": str(args.out), "panoptic_json": str(args.out / "panoptic.json"), "images": photos}
+
+
+@dataclass(frozen=True)
+class DataMakeArgs:
+    """Makes the embedded data set: procedural street scenes in COCO panoptic format."""
+
+    kind: tyro.conf.Positional[Literal["street"]]
+    """What to draw."""
+    out: Path
+    """Folder to make."""
+    train: int = 2000
+    """Images to learn from."""
+    val: int = 200
+    """Images to evaluate on."""
+    size: tuple[int, int] = (256, 256)
+    """Height and width in pixels."""
+    seed: int = 0
+    """The same seed draws the same scenes."""
+    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Processes; the files do not depend on it."""
+    output: Flat = field(default_factory=Output)
+
+
+def data(argv: Sequence[str]) -> Result:
+    """Make data: edgeseg data make street --out FOLDER"""
+    if not argv or argv[0] != "make":
+        raise InputError(f"usage: {PROGRAM} data make street --out FOLDER ({PROGRAM} data make --help)")
+    args = _parse(DataMakeArgs, argv[1:], "data make")
+    from edgeseg.data.street import make_street
+    from edgeseg.display import progress
+
+    with progress("drawing", args.train + args.val, quiet=args.output.quiet) as advance:
+        make_street(
+            args.out,
+            train=args.train,
+            val=args.val,
+            size=args.size,
+            seed=args.seed,
+            num_workers=args.num_workers,
+            on_progress=lambda done, of: advance(1),
+        )
+    return {"out": str(args.out), "train": args.train, "val": args.val}
+
+
+@dataclass(frozen=True)
+class QuantizeArgs:
+    """Quantizes a trained network; the result stands beside the checkpoint, named after the recipe."""
+
+    source: tyro.conf.Positional[Path]
+    """Float checkpoint or run folder."""
+    recipe: str = "int8"
+    """int8 (trained), int8-ptq (calibrated only)."""
+    data: Path | None = None
+    """COCO panoptic folder to calibrate and train on; the one it was trained on by default."""
+    steps: int | None = None
+    """Training steps instead of the recipe's."""
+    out: Path | None = None
+    """File to write; RUN/RECIPE.safetensors by default."""
+    output: Flat = field(default_factory=Output)
+
+
+def quantize(argv: Sequence[str]) -> Result:
+    """Quantize a checkpoint: edgeseg quantize RUN --recipe int8"""
+    args = _parse(QuantizeArgs, argv, "quantize")
+    from edgeseg.quantize.run import quantize_checkpoint
+
+    return quantize_checkpoint(args.source, args.recipe, args.data, args.steps, args.out, quiet=args.output.quiet)
+
+
+@dataclass(frozen=True)
+class ExportArgs:
+    """Exports a verified bundle: every file loaded by its own runtime and compared with torch."""
+
+    source: tyro.conf.Positional[Path]
+    """Run folder (float and every quantized checkpoint in it) or one checkpoint file."""
+    out: Path | None = None
+    """Bundle to write, NAME.edgeseg; RUN/RUN.edgeseg by default."""
+    runtimes: tuple[str, ...] = ("executorch", "litert", "coreml", "onnx")
+    """Runtimes to export for."""
+    data: Path | None = None
+    """COCO panoptic folder whose val images become the golden ones; the one it was trained on by default."""
+    golden_images: int = 8
+    """Images every artifact is verified on."""
+    overwrite: bool = False
+    """Replace an existing bundle."""
+    output: Flat = field(default_factory=Output)
+
+
+def export(argv: Sequence[str]) -> Result:
+    """Export a verified bundle: edgeseg export RUN --out NAME.edgeseg"""
+    args = _parse(ExportArgs, argv, "export")
+    from edgeseg.export.run import export_run
+
+    return export_run(
+        args.source,
+        args.out,
+        runtimes=args.runtimes,
+        data=args.data,
+        golden_images=args.golden_images,
+        overwrite=args.overwrite,
+        quiet=args.output.quiet,
+    )
+
+
+@dataclass(frozen=True)
+class VerifyArgs:
+    """Proves a bundle again: checksums, then every artifact through its runtime against torch's golden outputs."""
+
+    bundle: tyro.conf.Positional[Path]
+    """NAME.edgeseg"""
+    output: Flat = field(default_factory=Output)
+
+
+def verify(argv: Sequence[str]) -> Result:
+    """Verify a bundle: edgeseg verify NAME.edgeseg"""
+    args = _parse(VerifyArgs, argv, "verify")
+    from edgeseg.export.run import verify_bundle
+
+    return verify_bundle(args.bundle, quiet=args.output.quiet)
+
+
+@dataclass(frozen=True)
+class BenchArgs:
+    """Times every artifact of a bundle on this machine, each in a process of its own."""
+
+    bundle: tyro.conf.Positional[Path]
+    """NAME.edgeseg"""
+    threads: tuple[int, ...] = field(default_factory=lambda: tuple(sorted({1, os.cpu_count() or 1})))
+    """Thread counts to measure."""
+    seconds: float = 3.0
+    """Seconds per artifact, thread count and round."""
+    out: Path | None = None
+    """File the measurements are added to; BUNDLE/../measurements.jsonl by default."""
+    output: Flat = field(default_factory=Output)
+
+
+def bench(argv: Sequence[str]) -> Result:
+    """Time a bundle on this machine: edgeseg bench NAME.edgeseg"""
+    args = _parse(BenchArgs, argv, "bench")
+    from edgeseg.bench.run import bench_to_file
+
+    return bench_to_file(args.bundle, args.out, threads=args.threads, seconds=args.seconds, quiet=args.output.quiet)
+
+
+@dataclass(frozen=True)
+class QuickstartArgs:
+    """From nothing to a verified int8 bundle and a report, on the embedded street scenes."""
+
+    out: Path = Path("runs/quickstart")
+    """Folder for data, run, bundle and report.html."""
+    minutes: float = 4.0
+    """Training time."""
+    seed: int = 0
+    """Seed of data and weights."""
+    output: Flat = field(default_factory=Output)
+
+
+def quickstart(argv: Sequence[str]) -> Result:
+    """The whole chain in minutes: edgeseg quickstart"""
+    args = _parse(QuickstartArgs, argv, "quickstart")
+    from edgeseg.bench.quickstart import run_quickstart
+
+    return run_quickstart(args.out, minutes=args.minutes, seed=args.seed, quiet=args.output.quiet)
+
+
+@dataclass(frozen=True)
+class ModelsArgs:
+    """Lists backbones and heads with their cost."""
+
+    size: tuple[int, int] = (256, 256)
+    """Network input (height, width)."""
+    output: Flat = field(default_factory=Output)
+
+
+def models(argv: Sequence[str]) -> Result:
+    """List networks and what they cost: edgeseg models"""
+    args = _parse(ModelsArgs, argv, "models")
+    from dataclasses import replace
+
+    from edgeseg.models import BACKBONES, HEADS, build_model, count_macs, count_parameters
+
+    rows = []
+    for head in HEADS:
+        for backbone in BACKBONES:
+            model = build_model(replace(Config().model, backbone=backbone, head=head), 133, args.size)
+            deployed = model.deployable()
+            params, trained = count_parameters(deployed), count_parameters(model)
+            macs = count_macs(deployed, args.size)
+            name = f"{backbone}+{head}"
+            rows.append({"name": name, "params": params, "params_in_training": trained, "macs": macs})
+    return {"image_size": list(args.size), "num_categories": 133, "models": rows}
+
+
+VERBS: dict[str, Callable[[Sequence[str]], Result]] = {
+    "quickstart": quickstart,
+    "data": data,
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "quantize": quantize,
+    "export": export,
+    "verify": verify,
+    "bench": bench,
+    "models": models,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Returns:
+        Exit code: 0 done, 1 a check failed, 2 bad input.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(f"usage: {PROGRAM} VERB ...   ({PROGRAM} VERB --help for its options)\n")
+        for name, verb in VERBS.items():
+            print(f"  {name:<11} {verb.__doc__}")
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"{PROGRAM} {version('edgeseg')}")
+        return 0
+    as_json = "--json" in argv
+    try:
+        if argv[0] not in VERBS:
+            raise InputError(f"no verb {argv[0]!r}{nearest(argv[0], list(VERBS))}; there are {', '.join(VERBS)}")
+        result = VERBS[argv[0]](argv[1:])
+    except (InputError, CheckError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        if as_json:
+            print(json.dumps({"error": str(error)}))
+        return 2 if isinstance(error, InputError) else 1
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(json.dumps(result) if as_json else _readable(argv[0], result))
+    return 0
+
+
+def _parse(cls: type[T], argv: Sequence[str], verb: str, default: T | None = None) -> T:
+    extra = {} if default is None else {"default": default}
+    return tyro.cli(cls, args=list(argv), prog=f"{PROGRAM} {verb}", **extra)  # type: ignore[no-any-return,call-overload]
+
+
+def _open_source(path: Path, runtime: str | None, precision: str | None) -> Source:
+    """A checkpoint through torch, or a bundle through a runtime."""
+    if path.suffix == ".edgeseg" or (path / "bundle.json").is_file():
+        from edgeseg.export.run import open_bundle_source
+
+        return open_bundle_source(path, runtime, precision)
+    if runtime is not None:
+        raise InputError(f"--runtime {runtime} goes with a bundle; {path} is not one (NAME.edgeseg)")
+    from edgeseg.quantize.run import open_checkpoint_source
+
+    return open_checkpoint_source(path, precision)
+
+
+def _readable(verb: str, result: Result) -> str:
+    """A verb's result for people."""
+    from edgeseg.readable import TABLES
+
+    return TABLES[verb](result) if verb in TABLES else "\n".join(f"{key}: {value}" for key, value in result.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

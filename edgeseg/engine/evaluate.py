@@ -1,0 +1,117 @@
+"""Panoptic quality of anything that turns an image into slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeseg.config import MergeConfig
+from edgeseg.data.transforms import letterbox, unletterbox_map
+from edgeseg.merge import merge_slots, merged_to_segments
+from edgeseg.metrics.panoptic_quality import PanopticQuality, PQResult
+from edgeseg.structures import Category, InputError, Merged, Sample, Segment
+
+Predictor = Callable[[NDArray[np.uint8]], Merged]
+"""(H, W, 3) uint8 RGB of the network's size -> merged slots."""
+
+
+class Samples(Protocol):
+    """A data set: a folder or a stream."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """One image with its label."""
+
+
+def torch_predictor(
+    model: torch.nn.Module, merge: MergeConfig, categories: Sequence[Category], device: torch.device | str = "cpu"
+) -> Predictor:
+    """Runs a slots model in eval mode and the reference merge."""
+    is_thing = np.array([category.is_thing for category in categories])
+
+    @torch.inference_mode()
+    def predict(image: NDArray[np.uint8]) -> Merged:
+        batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float()
+        slots = model(batch.contiguous(memory_format=torch.channels_last))
+        class_logits, mask_logits = slots[0][0].float().cpu().numpy(), slots[1][0].float().cpu().numpy()
+        return merge_slots(class_logits, mask_logits, config=merge, is_thing=is_thing)
+
+    return predict
+
+
+def segment_image(
+    predictor: Predictor, image: NDArray[np.uint8], size: tuple[int, int], categories: Sequence[Category]
+) -> tuple[NDArray[np.int32], tuple[Segment, ...]]:
+    """Segments an image of any size.
+
+    Args:
+        predictor: Takes images of the network's size.
+        image: (H, W, 3) uint8 RGB.
+        size: The network's (height, width).
+        categories: In order of their contiguous index.
+
+    Returns:
+        (H, W) int32 panoptic map with 0 = void, and its segment table.
+    """
+    fitted_image, fitted = letterbox(image, size)
+    merged = predictor(fitted_image)
+    height, width = image.shape[:2]
+    slot_map = unletterbox_map(merged.slot_map, fitted, size, (height, width))
+    return merged_to_segments(merged, slot_map, categories)
+
+
+def evaluate(
+    predictor: Predictor,
+    samples: Samples,
+    *,
+    size: tuple[int, int],
+    categories: Sequence[Category],
+    max_images: int = 0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PQResult:
+    """Panoptic quality at the images' own size.
+
+    Args:
+        predictor: Takes images of the network's size.
+        samples: Labelled images.
+        size: The network's (height, width).
+        categories: In order of their contiguous index.
+        max_images: Evenly spaced part of the samples to take; 0 = all.
+        on_progress: Called with (done, total).
+    """
+    quality = PanopticQuality(categories)
+    indices = list(_spread(len(samples), max_images))
+    for done, index in enumerate(indices, start=1):
+        sample = samples[index]
+        panoptic_map, segments = segment_image(predictor, sample.image, size, categories)
+        quality.update(panoptic_map, segments, sample.panoptic_map, sample.segments)
+        if on_progress is not None:
+            on_progress(done, len(indices))
+    return quality.compute()
+
+
+def require_same_categories(ours: Sequence[Category], theirs: Sequence[Category], where: str) -> None:
+    """Refuses data whose categories are not those the network was trained on.
+
+    Raises:
+        InputError: Ids, names or things and stuff differ; the first difference is named.
+    """
+    mine = {c.id: (c.name, c.is_thing) for c in ours}
+    other = {c.id: (c.name, c.is_thing) for c in theirs}
+    for id_ in sorted(mine.keys() | other.keys()):
+        if mine.get(id_) != other.get(id_):
+            raise InputError(
+                f"{where}: category {id_} is {other.get(id_, 'missing')}, the network was trained with "
+                f"{mine.get(id_, 'none of that id')} (name, is_thing); evaluate on data with the same categories"
+            )
+
+
+def _spread(total: int, wanted: int) -> Iterator[int]:
+    count = total if wanted <= 0 else min(wanted, total)
+    return (i * total // count for i in range(count))

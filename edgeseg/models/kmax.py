@@ -1,0 +1,222 @@
+"""The k-means mask decoder of kMaX-DeepLab in phone widths.
+
+Source: deeplab2 model/transformer_decoder/kmax.py and bytedance/kmax-deeplab; what differs here: batch norm and ReLU
+throughout, one layer per stride, a position map on the pixels, mask embeddings that are not L2-normalised in the graph
+(the batch norm on the mask logits sets their scale), and an assignment that lowers to delegated operators only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from edgeseg.config import ModelConfig
+from edgeseg.models.layers import ConvNorm, LinearNorm, PositionEmbedding
+from edgeseg.models.pixel_decoder import PixelDecoder
+from edgeseg.models.registry import register_head
+from edgeseg.structures import Prediction, Slots
+
+
+class ClusterHead(nn.Module):
+    """Mask logits: the product of query and pixel embeddings under one batch norm.
+
+    Args:
+        pixel_channels: Channels of the pixel features.
+        config: Widths.
+    """
+
+    def __init__(self, pixel_channels: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_queries = config.num_queries
+        self.pixel = nn.Sequential(
+            ConvNorm(pixel_channels, pixel_channels, 5, groups=pixel_channels),
+            ConvNorm(pixel_channels, config.query_dim, relu=False),
+        )
+        self.query = LinearNorm(config.query_dim, config.query_dim)
+        self.norm = nn.BatchNorm2d(1)
+        nn.init.constant_(self.norm.weight, 0.1)
+
+    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, Cp, h, w) and (B N, D) -> mask logits (B, N, h w), pixel embedding (B, D, h, w)."""
+        embedding = self.pixel(pixels)
+        rows = self.query(queries).reshape(-1, self.num_queries, embedding.shape[1])  # (B, N, D)
+        logits = torch.bmm(rows, embedding.flatten(2))
+        return self.norm(logits.unsqueeze(1)).squeeze(1), embedding
+
+
+class KMeansLayer(nn.Module):
+    """One k-means cross-attention, self-attention and feed-forward step over the queries.
+
+    Args:
+        pixel_channels: Channels of the decoded map that is clustered.
+        size: (height, width) of that map.
+        config: Widths.
+    """
+
+    def __init__(self, pixel_channels: int, size: tuple[int, int], config: ModelConfig) -> None:
+        super().__init__()
+        dim, self.num_queries, self.num_heads = config.query_dim, config.num_queries, config.num_heads
+        self.pixel_in = ConvNorm(pixel_channels, dim, relu=False)
+        self.position = PositionEmbedding(dim, size)
+        self.query_in = LinearNorm(dim, dim, relu=True)
+        self.cluster = ClusterHead(dim, config)
+        self.value = ConvNorm(dim, dim, relu=False)
+        self.update_norm = nn.BatchNorm1d(dim)
+        self.update_out = LinearNorm(dim, dim)
+        self.to_q, self.to_k, self.to_v = (LinearNorm(dim, dim) for _ in range(3))
+        self.attention_out = LinearNorm(dim, dim)
+        self.ffn = nn.Sequential(LinearNorm(dim, config.ffn_dim, relu=True), LinearNorm(config.ffn_dim, dim))
+        self.pool = nn.MaxPool2d((config.num_queries, 1), stride=(config.num_queries, 1))
+        self.relu = nn.ReLU()
+
+    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Updates the queries from one map.
+
+        Args:
+            pixels: (B, Cp, h, w).
+            queries: (B N, D).
+
+        Returns:
+            New queries (B N, D), mask logits (B, N, h w), pixel embedding (B, D, h, w).
+        """
+        p = self.relu(self.pixel_in(pixels) + self.position())
+        q = self.query_in(queries)
+        logits, embedding = self.cluster(p, q)
+        update = torch.bmm(self.assign(logits.detach()), self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
+        queries = queries + self.update_out(self.update_norm(update.flatten(0, 1)))
+        queries = self.relu(queries + self.attention_out(self.attend(q)))
+        return self.relu(queries + self.ffn(queries)), logits, embedding
+
+    def assign(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, N, P) logits -> 1 where a slot is the pixel's best, else 0 (every best one, where several tie)."""
+        best = self.pool(logits.unsqueeze(1)).squeeze(1)  # (B, 1, P)
+        return torch.relu(1.0 - torch.ceil(best - logits))
+
+    def attend(self, q: torch.Tensor) -> torch.Tensor:
+        """Self-attention among an image's queries, (B N, D) -> (B N, D)."""
+        width = q.shape[1] // self.num_heads
+
+        def split(rows: torch.Tensor) -> torch.Tensor:
+            rows = rows.reshape(-1, self.num_queries, self.num_heads, width).transpose(1, 2)
+            return rows.reshape(-1, self.num_queries, width)  # (B heads, N, width)
+
+        weights = torch.bmm(split(self.to_q(q)), split(self.to_k(q)).transpose(1, 2)) * (1.0 / math.sqrt(width))
+        mixed = torch.bmm(weights.softmax(-1), split(self.to_v(q)))
+        mixed = mixed.reshape(-1, self.num_heads, self.num_queries, width).transpose(1, 2)
+        return torch.relu(mixed.reshape(-1, self.num_heads * width))
+
+
+class TrainingBranches(nn.Module):
+    """What only the losses of one k-means layer look at; dropped at export.
+
+    Args:
+        config: Widths.
+        num_categories: K.
+    """
+
+    def __init__(self, config: ModelConfig, num_categories: int) -> None:
+        super().__init__()
+        self.classify = class_layer(config.query_dim, num_categories)
+        self.semantic = nn.Sequential(
+            ConvNorm(config.query_dim, config.query_dim, 3, groups=config.query_dim),
+            ConvNorm(config.query_dim, config.query_dim),
+            nn.Conv2d(config.query_dim, num_categories + 1, 1),
+        )
+
+
+class KMaxHead(nn.Module):
+    """Pixel decoder, k-means layers and the final predictor.
+
+    Args:
+        config: Widths, queries, strides.
+        channels: Backbone channels at strides 4, 8, 16, 32.
+        num_categories: K; the class logits have K + 1 columns, the last is void.
+        image_size: (height, width) of the network's input.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        channels: tuple[int, int, int, int],
+        num_categories: int,
+        image_size: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        dim = config.query_dim
+        self.config, self.num_categories = config, num_categories
+        self.size = (image_size[0] // 4, image_size[1] // 4)
+        self.decoder = PixelDecoder(channels, config.decoder_dims)
+        self.levels = tuple((32, 16, 8, 4).index(stride) for stride in config.kmeans_strides)
+        self.queries = nn.Parameter(torch.randn(config.num_queries, dim))
+        self.layers = nn.ModuleList(
+            KMeansLayer(4 * config.decoder_dims[level], (image_size[0] // stride, image_size[1] // stride), config)
+            for level, stride in zip(self.levels, config.kmeans_strides, strict=True)
+        )
+        self.class_in = LinearNorm(dim, dim, relu=True)
+        self.classify = class_layer(dim, num_categories)
+        self.mask_in = LinearNorm(dim, dim, relu=True)
+        self.position = PositionEmbedding(4 * config.decoder_dims[3], self.size)
+        self.cluster = ClusterHead(4 * config.decoder_dims[3], config)
+        self.training_branches: nn.ModuleList | None = nn.ModuleList(
+            TrainingBranches(config, num_categories) for _ in self.layers
+        )
+
+    def forward(self, pyramid: tuple[torch.Tensor, ...]) -> Slots:
+        """Slots at stride 4 from the backbone's maps."""
+        maps = self.decoder(pyramid)
+        queries = self.start(pyramid[0])
+        for level, layer in zip(self.levels, self.layers, strict=True):
+            queries, _, _ = layer(maps[level], queries)
+        return self.predict(maps[3], queries).slots
+
+    def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> list[Prediction]:
+        """The final prediction first, then those of the k-means layers."""
+        if self.training_branches is None:
+            raise RuntimeError("this head was stripped for deployment; train the checkpoint's own model instead")
+        maps = self.decoder(pyramid)
+        queries = self.start(pyramid[0])
+        predictions = []
+        for level, layer, branch in zip(self.levels, self.layers, self.training_branches, strict=True):
+            pixels = maps[level]
+            shape = pixels.shape[-2:]
+            entering = layer.query_in(queries)
+            queries, logits, embedding = layer(pixels, queries)
+            slots = Slots(self.to_slots(branch.classify(entering)), logits.unflatten(2, shape))
+            predictions.append(Prediction(slots, embedding, branch.semantic(embedding)))
+        return [self.predict(maps[3], queries), *predictions]
+
+    def start(self, like: torch.Tensor) -> torch.Tensor:
+        """The learned queries once per image of the batch, (B N, D)."""
+        return self.queries.unsqueeze(0).expand(like.shape[0], -1, -1).flatten(0, 1)
+
+    def predict(self, pixels: torch.Tensor, queries: torch.Tensor) -> Prediction:
+        """The final slots from the stride-4 map and the last queries."""
+        class_logits = self.to_slots(self.classify(self.class_in(queries)))
+        logits, embedding = self.cluster(torch.relu(pixels + self.position()), self.mask_in(queries))
+        mask_logits = logits.reshape(-1, self.config.num_queries, self.size[0], self.size[1])
+        return Prediction(Slots(class_logits, mask_logits), embedding, None)
+
+    def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B N, K + 1) -> (B, N, K + 1)."""
+        return rows.reshape(-1, self.config.num_queries, self.num_categories + 1)
+
+    def strip(self) -> None:
+        """Drops the training-only branches and freezes what is constant, in place."""
+        self.training_branches = None
+        for owner in (self, *self.layers):
+            owner.position = owner.position.freeze()  # type: ignore[operator,assignment]
+
+
+def class_layer(dim: int, num_categories: int) -> nn.Linear:
+    """Linear to K + 1 logits that starts at 90 % void (deeplab2's prior)."""
+    layer = nn.Linear(dim, num_categories + 1)
+    nn.init.trunc_normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        layer.bias[-1] = math.log(0.9 * num_categories / 0.1)
+    return layer
+
+
+register_head("kmax")(KMaxHead)

@@ -1,0 +1,98 @@
+"""Layers with a norm that folds away at export."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, batch norm, and ReLU unless `relu=False`.
+
+    Args:
+        in_channels: Channels that come in.
+        out_channels: Channels that go out.
+        kernel: Odd kernel size, padded to keep the size.
+        groups: Groups of the convolution.
+        relu: Whether a ReLU follows.
+        gamma: Initial scale of the norm; 0 starts a residual branch as nothing.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        *,
+        groups: int = 1,
+        relu: bool = True,
+        gamma: float = 1.0,
+    ) -> None:
+        conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu" if relu else "linear")
+        norm = nn.BatchNorm2d(out_channels)
+        nn.init.constant_(norm.weight, gamma)
+        super().__init__(conv, norm, *([nn.ReLU()] if relu else []))
+
+
+class LinearNorm(nn.Sequential):
+    """Linear without bias and batch norm over rows, for (rows, features); ReLU if asked.
+
+    Batch norm instead of layer norm, because it folds into the linear (deployment: one delegate instead of many).
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, relu: bool = False, gamma: float = 1.0) -> None:
+        linear = nn.Linear(in_features, out_features, bias=False)
+        nn.init.trunc_normal_(linear.weight, std=math.sqrt(1.0 / in_features))
+        norm = nn.BatchNorm1d(out_features)
+        nn.init.constant_(norm.weight, gamma)
+        super().__init__(linear, norm, *([nn.ReLU()] if relu else []))
+
+
+class PositionEmbedding(nn.Module):
+    """A map added to pixel features so that equal-looking things at different places differ.
+
+    Sines and cosines of x and y at six octaves through one linear map; the input never changes, so at export the whole
+    thing is a constant (`freeze`).
+
+    Args:
+        channels: Channels of the map.
+        size: (height, width) of the map.
+    """
+
+    waves: torch.Tensor
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        y = (torch.arange(size[0]) + 0.5) / size[0]
+        x = (torch.arange(size[1]) + 0.5) / size[1]
+        octaves = math.pi * 2.0 ** torch.arange(6)
+        wave_y, wave_x = y[None] * octaves[:, None], x[None] * octaves[:, None]  # (6, h), (6, w)
+        rows = torch.cat([wave_y.sin(), wave_y.cos()])[:, :, None].expand(-1, -1, size[1])
+        columns = torch.cat([wave_x.sin(), wave_x.cos()])[:, None, :].expand(-1, size[0], -1)
+        self.register_buffer("waves", torch.cat([rows, columns])[None], persistent=False)  # (1, 24, h, w)
+        self.weight = nn.Parameter(torch.randn(channels, 24, 1, 1) * 0.1)
+
+    def forward(self) -> torch.Tensor:
+        """(1, channels, h, w) float32."""
+        return torch.nn.functional.conv2d(self.waves, self.weight)
+
+    def freeze(self) -> FrozenPosition:
+        """The same map as a constant."""
+        return FrozenPosition(self.forward().detach())
+
+
+class FrozenPosition(nn.Module):
+    """The constant that `PositionEmbedding` becomes at deployment."""
+
+    map: torch.Tensor
+
+    def __init__(self, position: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("map", position)
+
+    def forward(self) -> torch.Tensor:
+        """(1, channels, h, w) float32."""
+        return self.map

@@ -1,0 +1,95 @@
+"""ExecuTorch with the XNNPACK delegate."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeseg.export.captured import silenced
+from edgeseg.export.runtimes import Coverage, MergeMode, Predict, name_outputs, require_runner
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+class ExecuTorch:
+    """See Runtime."""
+
+    name = "executorch"
+    suffix = ".xnnpack.pte"
+    pip_extra = "executorch"
+    converter_packages: tuple[str, ...] = ("executorch",)
+    runner_packages: tuple[str, ...] = ("executorch",)
+    default_merge: MergeMode = "graph"
+    weight_storage: Literal["int8", "float_qdq"] = "int8"
+    activation_storage: Literal["int8", "uint8"] = "int8"
+    input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
+        """Lowers to XNNPACK and writes a .pte; outputs keep their order, a .pte has no names for them."""
+        del output_names
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+        _give_each_user_its_dequantize(program.graph_module)
+        edge = to_edge_transform_and_lower(
+            program,
+            partitioner=[XnnpackPartitioner()],
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+        path.write_bytes(edge.to_executorch().buffer)
+
+    def load(self, path: Path, *, num_threads: int = 1) -> Predict:
+        """The thread pool is one for the process: the last load decides for all."""
+        require_runner(self)
+        with silenced():  # the C++ side reports on the CPU
+            from executorch.extension.pybindings import portable_lib
+            from executorch.runtime import Runtime
+
+            if portable_lib._threadpool_get_thread_count() != num_threads:
+                portable_lib._unsafe_reset_threadpool(num_threads)
+            program = Runtime.get().load_program(path)
+            method = program.load_method("forward")
+
+        def predict(image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+            outputs = method.execute([torch.from_numpy(np.ascontiguousarray(image))])
+            return name_outputs([output.numpy().copy() for output in outputs])  # the next call writes over them
+
+        return predict
+
+    def describe(self, path: Path) -> Coverage:
+        """Counts the instructions of the program: delegate calls and portable kernels."""
+        require_runner(self)
+        from executorch.exir._serialize._program import deserialize_pte_binary
+
+        plan = deserialize_pte_binary(path.read_bytes()).program.execution_plan[0]
+        outside: Counter[str] = Counter()
+        for instruction in plan.chains[0].instructions:
+            index = getattr(instruction.instr_args, "op_index", None)
+            if index is not None:
+                outside[plan.operators[index].name.removeprefix("aten::")] += 1
+        return Coverage("XNNPACK", len(plan.delegates), dict(outside), None)
+
+    def engine(self) -> str:
+        """See Runtime."""
+        return f"executorch {importlib.metadata.version('executorch')} (portable + XNNPACK, this machine's CPU)"
+
+
+def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
+    """One dequantize per user: XNNPACK partitions own their inputs' dequantize, and a shared one ties them in a cycle."""
+    dequantize = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+    for node in module.graph.find_nodes(op="call_function", target=dequantize):
+        for user in list(node.users)[1:]:
+            with module.graph.inserting_after(node):
+                twin = module.graph.node_copy(node)
+            user.replace_input_with(node, twin)
+    module.recompile()
+
+
+RUNTIME = ExecuTorch()

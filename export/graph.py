@@ -1,0 +1,131 @@
+"""The deployed graph: a slots model between a camera's bytes and a slot map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeseg.config import MergeConfig
+from edgeseg.export.runtimes import MergeMode
+from edgeseg.structures import VOID_SLOT
+
+_FAR_BELOW = -1e30  # added to a slot's mask logits so that it wins no pixel
+_DIGIT = 16  # a slot index is two digits of this base, so that counting slots is one 16 x 16 product
+
+
+class DeployedGraph(nn.Module):
+    """A slots model with the image's layout, the normalisation and, if wanted, the panoptic merge inside.
+
+    Fixed shapes, batch 1. Outputs are named by `OUTPUT_NAMES[merge]`:
+    `graph`: slot_map (1, h u, w u) uint8, 255 = void; slot_category (1, N) int32, -1 = empty; slot_score (1, N) float32.
+    `app`: mask_logits (1, N, h, w) and class_logits (1, N, K + 1), float32.
+
+    Args:
+        model: float32 (1, 3, H, W) RGB in 0..255 -> Slots.
+        merge: Where the merge runs.
+        config: Thresholds, frozen into the graph.
+        is_thing: One claim per category.
+    """
+
+    def __init__(self, model: nn.Module, *, merge: MergeMode, config: MergeConfig, is_thing: Sequence[bool]) -> None:
+        super().__init__()
+        self.model = model
+        self.merge_mode: MergeMode = merge
+        self.merge = SlotMerge(config, is_thing) if merge == "graph" else None
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Args: image: (1, H, W, 3) uint8 RGB."""
+        return self.from_pixels(image.to(torch.float32).permute(0, 3, 1, 2))
+
+    def from_pixels(self, image: Tensor) -> tuple[Tensor, ...]:
+        """The graph after its input was made float32 (1, 3, H, W), where a runtime does that by itself."""
+        slots = self.model(image)
+        if self.merge is None:
+            return slots.mask_logits, slots.class_logits
+        merged: tuple[Tensor, ...] = self.merge(slots.class_logits, slots.mask_logits)
+        return merged
+
+
+class SlotMerge(nn.Module):
+    """The panoptic merge (docs/merge.md) from operators that every runtime's accelerator library takes.
+
+    Equal to `edgeseg.merge.merge_slots`, ties to the lowest index included. No argmax, compare, gather or where: the
+    largest is a tree of `maximum`; `floor(x - largest)` is 0 for winners and at most -1 elsewhere; minus index / 256 it
+    orders winners by their index. All values that count are integers below 2**24, exact in float32.
+    """
+
+    def __init__(self, config: MergeConfig, is_thing: Sequence[bool]) -> None:
+        super().__init__()
+        self.upsample = config.upsample
+        thresholds = [config.thing_threshold if thing else config.stuff_threshold for thing in is_thing]
+        self.register_buffer("threshold", torch.tensor(thresholds, dtype=torch.float32).view(1, -1, 1))
+        self.register_buffer("index", torch.arange(_DIGIT**2, dtype=torch.float32).view(1, -1, 1))
+        self.register_buffer("one", torch.ones(1, 1, _DIGIT**2))
+        # An area counts pixels of the slot map, min_area pixels of the network's input.
+        self.least_area = float(max(1, math.ceil(config.min_area * config.upsample**2 / 16)))
+
+    def forward(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See DeployedGraph; class_logits (1, N, K + 1), mask_logits (1, N, h, w)."""
+        category, score, kept = self._judge_slots(class_logits)  # (1, N, 1) each
+        slot = self._winning_slot(mask_logits, kept)  # (1, 1, P)
+        alive, void = self._drop_small(slot, kept)
+        slot_map = slot + void * (float(VOID_SLOT) - slot)
+        height, width = (side * self.upsample for side in mask_logits.shape[2:])
+        return (
+            slot_map.view(1, height, width).to(torch.uint8),
+            (category * alive + (alive - 1.0)).squeeze(2).to(torch.int32),
+            (score * alive).squeeze(2),
+        )
+
+    def _judge_slots(self, class_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        probability = class_logits.softmax(2)[:, :, :-1].permute(0, 2, 1)  # (1, K, N)
+        score = _largest(probability)
+        category = self._lowest_winner(probability, score)
+        is_category = _is_equal(category, self.index[:, : probability.shape[1]])  # (1, K, N)
+        excess = self._sum_rows(is_category * self.threshold) - score  # above 0 where the score is too low
+        kept = 1.0 - F.relu(excess.ceil())
+        return category.permute(0, 2, 1), score.permute(0, 2, 1), kept.permute(0, 2, 1)
+
+    def _winning_slot(self, mask_logits: Tensor, kept: Tensor) -> Tensor:
+        logits = mask_logits + (1.0 - kept).unsqueeze(3) * _FAR_BELOW
+        if self.upsample > 1:
+            logits = F.interpolate(logits, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
+        logits = logits.flatten(2)  # (1, N, P)
+        return self._lowest_winner(logits, _largest(logits))
+
+    def _drop_small(self, slot: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+        """alive (1, N, 1) of slots and void (1, 1, P) of pixels, both 0 or 1."""
+        digit = self.index[:, :_DIGIT]
+        high = (slot / float(_DIGIT)).floor()
+        is_high = _is_equal(high, digit)  # (1, 16, P)
+        is_low = _is_equal(slot - high * float(_DIGIT), digit)
+        area = torch.bmm(is_high, is_low.permute(0, 2, 1)).view(1, -1, 1)[:, : kept.shape[1]]  # (1, N, 1)
+        alive = kept * (1.0 - F.relu(self.least_area - area).clamp(max=1.0))
+        table = F.pad(alive, (0, 0, 0, _DIGIT**2 - alive.shape[1])).view(1, _DIGIT, _DIGIT)
+        alive_pixel = self._sum_rows(is_high * torch.bmm(table, is_low))
+        return alive, 1.0 - alive_pixel
+
+    def _lowest_winner(self, x: Tensor, largest: Tensor) -> Tensor:
+        """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
+        return _largest((x - largest).floor() - self.index[:, : x.shape[1]] / float(_DIGIT**2)) * -float(_DIGIT**2)
+
+    def _sum_rows(self, x: Tensor) -> Tensor:
+        """(1, N, P) -> (1, 1, P) sum over N."""
+        return torch.bmm(self.one[:, :, : x.shape[1]], x)
+
+
+def _largest(x: Tensor) -> Tensor:
+    """(1, N, P) -> (1, 1, P) maximum over N; halves may overlap, a maximum does not mind."""
+    while x.shape[1] > 1:
+        half = (x.shape[1] + 1) // 2
+        x = torch.maximum(x[:, :half], x[:, -half:])
+    return x
+
+
+def _is_equal(x: Tensor, y: Tensor) -> Tensor:
+    """1 where two integers are equal, else 0."""
+    return F.relu(1.0 - (x - y).abs())

@@ -1,0 +1,109 @@
+"""LiteRT (TensorFlow Lite) with its XNNPACK delegate."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeseg.export.captured import silenced
+from edgeseg.export.runtimes import Coverage, MergeMode, Predict, name_outputs, require_runner
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+
+class LiteRT:
+    """See Runtime."""
+
+    name = "litert"
+    suffix = ".tflite"
+    pip_extra = "litert"
+    converter_packages: tuple[str, ...] = ("litert_torch",)
+    runner_packages: tuple[str, ...] = ("ai_edge_litert", "tflite_runtime")
+    default_merge: MergeMode = "graph"
+    weight_storage: Literal["int8", "float_qdq"] = "float_qdq"  # folded int8 weights do not convert
+    activation_storage: Literal["int8", "uint8"] = "int8"
+    input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
+        """Writes a .tflite; outputs keep their order, litert_torch names them output_0, output_1, ..."""
+        del output_names
+        import litert_torch
+        from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
+        from litert_torch.quantize.quant_config import QuantConfig
+
+        quant_config = None
+        if _is_quantized(program):
+            # The quantizer itself never runs: its presence switches the converter to static q/dq.
+            static = get_symmetric_quantization_config(is_per_channel=True)
+            quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static))
+        (image,) = program.example_inputs[0]
+        litert_torch.convert(program.module(), (image,), quant_config=quant_config).export(str(path))
+
+    def load(self, path: Path, *, num_threads: int = 1) -> Predict:
+        """Outputs that the converter left int8 are dequantized by the scale that the file states."""
+        interpreter = self._interpreter(path, num_threads)
+        image_index = interpreter.get_input_details()[0]["index"]
+        outputs = sorted(interpreter.get_output_details(), key=lambda detail: str(detail["name"]))
+
+        def predict(image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+            interpreter.set_tensor(image_index, image)
+            interpreter.invoke()
+            return name_outputs([_dequantized(interpreter.get_tensor(d["index"]), d) for d in outputs])
+
+        return predict
+
+    def describe(self, path: Path) -> Coverage:
+        """Loads the file: operators that no delegate's outputs depend on stayed outside."""
+        interpreter = self._interpreter(path, 1)
+        details = interpreter._get_ops_details()
+        delegates = [op for op in details if op["op_name"] == "DELEGATE"]
+        operators = {op["index"]: op for op in details if op["op_name"] != "DELEGATE"}
+        producer = {int(t): index for index, op in operators.items() for t in op["outputs"]}
+        inside: set[int] = set()
+        for delegate in delegates:
+            border = {int(t) for t in delegate["inputs"]}
+            todo = [int(t) for t in delegate["outputs"]]
+            while todo:
+                tensor = todo.pop()
+                if tensor in border or tensor not in producer or producer[tensor] in inside:
+                    continue
+                inside.add(producer[tensor])
+                todo += [int(t) for t in operators[producer[tensor]]["inputs"]]
+        names = {index: str(op["op_name"]) for index, op in operators.items()}
+        outside = Counter(name for index, name in names.items() if index not in inside)
+        return Coverage("XNNPACK", len(delegates), dict(outside), dict(Counter(names.values())))
+
+    def engine(self) -> str:
+        """See Runtime."""
+        package = require_runner(self).replace("_", "-")
+        return f"{package} {importlib.metadata.version(package)} (XNNPACK, this machine's CPU)"
+
+    def _interpreter(self, path: Path, num_threads: int) -> Any:
+        module = importlib.import_module(f"{require_runner(self)}.interpreter")
+        with silenced():
+            interpreter = module.Interpreter(model_path=str(path), num_threads=num_threads)
+            interpreter.allocate_tensors()
+        return interpreter
+
+
+def _is_quantized(program: ExportedProgram) -> bool:
+    quantize = torch.ops.quantized_decomposed.quantize_per_tensor.default
+    return bool(program.graph.find_nodes(op="call_function", target=quantize))
+
+
+def _dequantized(tensor: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
+    scale, zero_point = detail["quantization"]
+    if tensor.dtype != np.int8 or scale == 0:
+        return tensor
+    return (tensor.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+RUNTIME = LiteRT()

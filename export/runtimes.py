@@ -1,0 +1,148 @@
+"""The runtimes that a bundle can hold an artifact for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.structures import InputError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+MergeMode = Literal["graph", "app"]
+
+OUTPUT_NAMES: dict[MergeMode, tuple[str, ...]] = {
+    "graph": ("slot_map", "slot_category", "slot_score"),
+    "app": ("mask_logits", "class_logits"),
+}
+"""Outputs of the deployed graph, in order, by where the merge runs."""
+
+Predict = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
+"""image (1, H, W, 3) uint8 RGB -> outputs by name."""
+
+_MODULES = {
+    "executorch": "edgeseg.export.executorch",
+    "litert": "edgeseg.export.litert",
+    "coreml": "edgeseg.export.coreml",
+    "onnx": "edgeseg.export.onnx",
+}
+"""A new runtime is one file that ends in `RUNTIME = ...`, and a line here."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What of a file its accelerator library runs.
+
+    Attributes:
+        delegate: Who runs the operators, for people.
+        num_delegates: Pieces that were handed over; each border costs a copy. None where only the device knows.
+        outside: Operators that stayed outside, with counts. None where only the device knows.
+        operators: Operators in the file, with counts; None where the file hides what a piece holds.
+    """
+
+    delegate: str
+    num_delegates: int | None
+    outside: Mapping[str, int] | None
+    operators: Mapping[str, int] | None
+
+
+class Runtime(Protocol):
+    """How one runtime converts, loads and describes.
+
+    Attributes:
+        name: Key in the registry.
+        suffix: End of an artifact's file name.
+        pip_extra: `pip install 'edgeseg[...]'`.
+        converter_packages: Modules that converting needs.
+        runner_packages: Modules that running needs, the first one present is used.
+        default_merge: Where the panoptic merge runs unless told otherwise, by measurement (docs/bundle.md).
+        weight_storage: How quantized modules must emit their weights: int8 buffers, or float ones with q/dq.
+        activation_storage: How they must emit activations; the same numbers, but not the same speed.
+        input: What the file takes; `pixels` is float32 NCHW or the platform's own image type, still 0..255 RGB.
+    """
+
+    name: str
+    suffix: str
+    pip_extra: str
+    converter_packages: tuple[str, ...]
+    runner_packages: tuple[str, ...]
+    default_merge: MergeMode
+    weight_storage: Literal["int8", "float_qdq"]
+    activation_storage: Literal["int8", "uint8"]
+    input: Literal["image_uint8_nhwc", "pixels"]
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
+        """Writes the artifact; needs `converter_packages`."""
+
+    def load(self, path: Path, *, num_threads: int = 1) -> Predict:
+        """Makes the file callable; needs one of `runner_packages`."""
+
+    def describe(self, path: Path) -> Coverage:
+        """Reads from the file what its accelerator library runs."""
+
+    def engine(self) -> str:
+        """Name and version of what `load` runs files with, and what that proves."""
+
+
+def runtime_names() -> list[str]:
+    """Registered runtimes."""
+    return list(_MODULES)
+
+
+def get_runtime(name: str) -> Runtime:
+    """Looks a runtime up; its packages may still be missing.
+
+    Raises:
+        InputError: No such runtime.
+    """
+    if name not in _MODULES:
+        raise InputError(f"no runtime named {name!r}; known are {', '.join(_MODULES)}")
+    runtime: Runtime = importlib.import_module(_MODULES[name]).RUNTIME
+    return runtime
+
+
+def is_available(runtime: Runtime) -> bool:
+    """True where both converting and running have their packages."""
+    return all(map(_is_installed, runtime.converter_packages)) and any(map(_is_installed, runtime.runner_packages))
+
+
+def require_converter(runtime: Runtime) -> None:
+    """Raises InputError with the install command where converting lacks a package."""
+    missing = [package for package in runtime.converter_packages if not _is_installed(package)]
+    if missing:
+        raise InputError(f"runtime {runtime.name} needs the package {missing[0]} to convert; {_command(runtime)}")
+
+
+def require_runner(runtime: Runtime) -> str:
+    """The module to run with.
+
+    Raises:
+        InputError: None is installed; names the install command.
+    """
+    for package in runtime.runner_packages:
+        if _is_installed(package):
+            return package
+    wanted = " or ".join(runtime.runner_packages)
+    raise InputError(f"runtime {runtime.name} needs the package {wanted} to run; {_command(runtime)}")
+
+
+def name_outputs(outputs: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Outputs in the graph's order -> by name."""
+    merge: MergeMode = "graph" if len(outputs) == len(OUTPUT_NAMES["graph"]) else "app"
+    return dict(zip(OUTPUT_NAMES[merge], outputs, strict=True))
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _command(runtime: Runtime) -> str:
+    return f"pip install 'edgeseg[{runtime.pip_extra}]'"

@@ -1,0 +1,138 @@
+"""A float model as the inference graph that lowers best: no norms, no dropout, few operators."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from edgeseg.structures import InputError
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
+
+
+def fold(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
+    """Traces an eval copy of a model and rewrites it for inference.
+
+    Batch norms go into the convolution or linear before them, else into the linear behind them; one of a single channel
+    (the mask logits') becomes a scalar product and sum. Dropout goes. Hard-sigmoid becomes relu6(x + 3) / 6, which
+    ExecuTorch's XNNPACK delegate takes without leaving it.
+
+    Args:
+        model: Any module that `torch.fx.symbolic_trace` can follow; it is left as it was.
+        example: (B, 3, H, W) float32 image, 0..255; gives the shapes.
+
+    Returns:
+        A graph on the CPU in eval mode that computes what `model.eval()` does, up to float rounding.
+
+    Raises:
+        InputError: The model's forward branches on values or shapes and can't be traced.
+    """
+    model = copy.deepcopy(model).cpu().eval()
+    try:
+        graph_module = fx.symbolic_trace(model)
+    except (fx.proxy.TraceError, TypeError) as error:
+        raise InputError(f"{type(model).__name__} can't be traced for quantization: {error}; use static control flow") from error
+    with torch.no_grad():
+        ShapeProp(graph_module).propagate(example)
+    for node in list(graph_module.graph.nodes):
+        module = _module(node, graph_module)
+        if isinstance(module, _NOTHING_AT_INFERENCE) or (node.op, node.target) == ("call_method", "detach"):
+            _bypass(node)
+        elif isinstance(module, nn.Hardsigmoid) or node.target is F.hardsigmoid:
+            _replace(node, lambda x: F.relu6(x + 3.0) * (1.0 / 6.0))
+        elif isinstance(module, _BATCH_NORMS):
+            _fold_batch_norm(node, module, graph_module)
+    graph_module.graph.eliminate_dead_code()
+    for node in list(graph_module.graph.nodes):
+        if node.op == "call_method" and node.target in ("squeeze", "unsqueeze"):
+            _reshape_instead(node)
+    for node in graph_module.graph.nodes:
+        node.meta.clear()  # shapes of the example: not everyone's
+    graph_module.delete_all_unused_submodules()
+    graph_module.graph.lint()
+    graph_module.recompile()
+    return graph_module
+
+
+def _fold_batch_norm(node: fx.Node, norm: nn.BatchNorm1d | nn.BatchNorm2d, graph_module: fx.GraphModule) -> None:
+    source = node.all_input_nodes[0]
+    before = _module(source, graph_module) if len(source.users) == 1 and _is_called_once(source) else None
+    user = next(iter(node.users))
+    behind = _module(user, graph_module) if len(node.users) == 1 and _is_called_once(user) else None
+    are_rows = len(node.meta["tensor_meta"].shape) == 2  # (rows, features): the norm's axis is the linear's
+    if isinstance(before, (nn.Conv1d, nn.Conv2d)):
+        graph_module.set_submodule(str(source.target), fuse_conv_bn_eval(before, norm))
+        _bypass(node)
+    elif isinstance(before, nn.Linear) and are_rows:
+        graph_module.set_submodule(str(source.target), fuse_linear_bn_eval(before, norm))
+        _bypass(node)
+    elif isinstance(behind, nn.Linear) and are_rows:
+        graph_module.set_submodule(str(user.target), _fold_into_next(norm, behind))
+        _bypass(node)
+    elif norm.num_features == 1:
+        _fold_single_channel(node, norm)
+
+
+def _fold_into_next(norm: nn.Module, linear: nn.Linear) -> nn.Linear:
+    scale, shift = _affine(norm)
+    folded = nn.Linear(linear.in_features, linear.out_features)
+    bias = 0.0 if linear.bias is None else linear.bias
+    with torch.no_grad():
+        folded.weight.copy_(linear.weight * scale)
+        folded.bias.copy_(linear.weight @ shift + bias)
+    return folded.eval()
+
+
+def _fold_single_channel(node: fx.Node, norm: nn.Module) -> None:
+    """`norm(x.unsqueeze(1)).squeeze(1)` and plain `norm(x)` alike become `x * scale + shift`."""
+    scale, shift = (float(value) for value in _affine(norm))
+    source, user = node.all_input_nodes[0], next(iter(node.users))
+    if source.target == "unsqueeze" and user.target == "squeeze" and len(node.users) == 1:
+        _bypass(user)
+        node.replace_input_with(source, source.all_input_nodes[0])
+    _replace(node, lambda x: x * scale + shift)
+
+
+def _reshape_instead(node: fx.Node) -> None:
+    """ExecuTorch delegates a reshape, but neither squeeze nor unsqueeze. The batch stays free."""
+    before, after = (tuple(n.meta["tensor_meta"].shape) for n in (node.all_input_nodes[0], node))
+    if before[0] == after[0]:
+        _replace(node, lambda x: x.reshape(-1, *after[1:]))
+
+
+def _affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and shift, (C,) each, of a batch norm in eval mode."""
+    assert isinstance(norm, _BATCH_NORMS)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+    return scale, norm.bias.detach() - norm.running_mean * scale
+
+
+def _replace(node: fx.Node, function: Callable[[fx.Proxy], fx.Proxy]) -> None:
+    """Puts the operators of a function of one tensor in the node's place."""
+    with node.graph.inserting_before(node):
+        output = function(fx.Proxy(node.all_input_nodes[0])).node
+    output.meta = dict(node.meta)
+    node.replace_all_uses_with(output)
+    node.graph.erase_node(node)
+
+
+def _bypass(node: fx.Node) -> None:
+    node.replace_all_uses_with(node.all_input_nodes[0])
+    node.graph.erase_node(node)
+
+
+def _module(node: fx.Node, graph_module: fx.GraphModule) -> nn.Module | None:
+    return graph_module.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _is_called_once(node: fx.Node) -> bool:
+    return sum(other.op == node.op and other.target == node.target for other in node.graph.nodes) == 1

@@ -1,0 +1,202 @@
+"""The two layers that make a graph integer: an activation quantizer and a quantized convolution."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
+from torch import nn
+from torch.nn import functional as F
+
+Phase = Literal["observe", "train", "deploy"]
+WeightStorage = Literal["int8", "float_qdq"]
+ActivationStorage = Literal["int8", "uint8"]
+
+_OPS = torch.ops.quantized_decomposed
+_SAMPLES_PER_CALL = 4096
+_CLIP_CANDIDATES = 40
+_EXACT_BIAS = 2.0**23
+"""A bias of at most this many steps is exact in float32, and far from int32's end."""
+
+
+class ActivationQuantizer(nn.Module):
+    """Rounds a tensor to an affine integer grid, one scale and zero point for the whole tensor.
+
+    In the phase `observe` it passes values through and keeps a sample of them; `freeze` turns the sample into a grid; in
+    `train` it rounds with a straight-through gradient; in `deploy` it emits the quantize/dequantize pair that every
+    runtime recognises. A graph may call one quantizer in several places: they then share the grid.
+
+    Attributes:
+        scale: () float32 step of the grid; 0 until `freeze`.
+        zero_point: () int32 integer that stands for 0.0.
+    """
+
+    scale: torch.Tensor
+    zero_point: torch.Tensor
+
+    def __init__(self, bits: int = 8) -> None:
+        super().__init__()
+        self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        self.phase: Phase = "observe"
+        self.register_buffer("scale", torch.zeros(()))
+        self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
+        self._samples: list[torch.Tensor] = []
+        self._grid = (0.0, 0)
+        self._storage: ActivationStorage = "int8"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any float32 tensor to the same shape, on the grid (unchanged while observing)."""
+        if self.phase == "observe":
+            self._samples.append(_sample(x.detach()))
+            return x
+        if self.phase == "train":
+            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, self.low, self.high)
+        scale, zero_point = self._grid
+        shift, dtype = (0, torch.int8) if self._storage == "int8" else (-self.low, torch.uint8)
+        grid = (scale, zero_point + shift, self.low + shift, self.high + shift, dtype)
+        quantized = _OPS.quantize_per_tensor.default(x, *grid)
+        dequantized: torch.Tensor = _OPS.dequantize_per_tensor.default(quantized, *grid)
+        return dequantized
+
+    def freeze(self) -> None:
+        """Chooses the range with the least squared error on the observed sample; 0.0 is always on the grid.
+
+        Raises:
+            RuntimeError: Nothing was observed, or values are not finite.
+        """
+        if not self._samples:
+            raise RuntimeError("an activation quantizer saw no data; calibrate on at least one batch")
+        values = torch.cat(self._samples)
+        if not bool(torch.isfinite(values).all()):
+            raise RuntimeError("calibration met values that are not finite")
+        self._samples = []
+        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        best = (float("inf"), 1.0, 0)
+        for index in range(_CLIP_CANDIDATES):
+            keep = 1.0 - index / (2 * _CLIP_CANDIDATES)  # 1.0 down to just above 0.5
+            scale, zero_point = self._fit(low * keep, high * keep)
+            rounded = torch.fake_quantize_per_tensor_affine(values, scale, zero_point, self.low, self.high)
+            error = float((rounded - values).square().mean())
+            if error < best[0]:
+                best = (error, scale, zero_point)
+        self.scale.fill_(best[1])
+        self.zero_point.fill_(best[2])
+
+    def set_phase(self, phase: Phase) -> None:
+        """Switches what forward does; `deploy` turns the grid into constants of the graph.
+
+        Raises:
+            RuntimeError: The grid is not set yet.
+        """
+        if phase != "observe" and not float(self.scale) > 0:
+            raise RuntimeError("an activation quantizer has no grid; calibrate, or load a quantized checkpoint")
+        self._grid = (float(self.scale), int(self.zero_point))
+        self.phase = phase
+
+    def set_storage(self, storage: ActivationStorage) -> None:
+        """What a deployed graph calls the integers: -128..127, or the same plus 128 (ONNX Runtime on x86 wants uint8)."""
+        if storage not in ("int8", "uint8"):
+            raise ValueError(f"activation storage {storage!r}; 'int8' or 'uint8'")
+        self._storage = storage
+
+    def _fit(self, low: float, high: float) -> tuple[float, int]:
+        scale = float(torch.tensor(max((high - low) / (self.high - self.low), 1e-8), dtype=torch.float32))
+        zero_point = round(self.low - low / scale)
+        return scale, min(max(zero_point, self.low), self.high)
+
+
+class QuantConv2d(nn.Module):
+    """A convolution with integer weights (symmetric, per output channel) and an int32 bias.
+
+    Runtimes add the bias as an integer in units of input scale x weight scale. Here it is snapped to exactly those units, in
+    training as in deployment, so that what was trained is what they compute, bit by bit.
+
+    Attributes:
+        weight: (O, I / groups, kh, kw) float32 latent weights; the grid follows them.
+        bias: (O,) float32 latent bias, or None.
+    """
+
+    def __init__(self, conv: nn.Conv2d, input_quantizer: ActivationQuantizer, bits: int = 8) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.detach().clone())
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
+        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
+        self.high = 2 ** (bits - 1) - 1
+        self.phase: Phase = "observe"
+        self._storage: WeightStorage = "int8"
+        self.__dict__["input_quantizer"] = input_quantizer  # owned by the graph: not registered twice
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, I, H, W) float32, on the input quantizer's grid, to (B, O, h, w) float32."""
+        weight, bias = self.weight, self.bias
+        if self.phase == "train":
+            scale = self.weight_scale()
+            zeros = torch.zeros_like(scale, dtype=torch.int32)
+            weight = torch.fake_quantize_per_channel_affine(self.weight, scale, zeros, 0, -self.high, self.high)
+            bias = self._snapped_bias(scale)
+        elif self.phase == "deploy":
+            weight, bias = self._deployed_weight(), self.deployed_bias
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    @torch.no_grad()
+    def weight_scale(self) -> torch.Tensor:
+        """(O,) float32 step of each output channel's weights.
+
+        A channel of almost no weight gets a step coarse enough for its bias to fit the int32 accumulator.
+        """
+        scale = self.weight.abs().amax(dim=(1, 2, 3)) / self.high
+        if self.bias is not None:
+            scale = torch.maximum(scale, self.bias.abs() / (self.input_quantizer.scale * _EXACT_BIAS))
+        return scale.clamp_min(1e-12)
+
+    def set_phase(self, phase: Phase) -> None:
+        """Switches what forward does; `deploy` computes the integer weights once."""
+        if phase == "deploy":
+            scale = self.weight_scale()
+            zeros = torch.zeros_like(scale, dtype=torch.int64)
+            grid = (scale, zeros, 0, -self.high, self.high, torch.int8)
+            weight = self.weight.detach().clone()
+            bias = None if self.bias is None else self._snapped_bias(scale).detach()
+            self.register_buffer("weight_int8", _OPS.quantize_per_channel.default(weight, *grid), persistent=False)
+            self.register_buffer("weight_step", scale, persistent=False)
+            self.register_buffer("weight_zero", zeros, persistent=False)
+            self.register_buffer("deployed_bias", bias, persistent=False)
+        self.phase = phase
+
+    def set_weight_storage(self, storage: WeightStorage) -> None:
+        """What a deployed graph holds: int8 weights, or float ones under a quantize/dequantize pair (LiteRT)."""
+        if storage not in ("int8", "float_qdq"):
+            raise ValueError(f"weight storage {storage!r}; 'int8' or 'float_qdq'")
+        self._storage = storage
+
+    def _deployed_weight(self) -> torch.Tensor:
+        grid = (self.weight_step, self.weight_zero, 0, -self.high, self.high, torch.int8)
+        if self._storage == "int8":
+            quantized = self.weight_int8
+        else:
+            quantized = _OPS.quantize_per_channel.default(self.weight.detach(), *grid)
+        weight: torch.Tensor = _OPS.dequantize_per_channel.default(quantized, *grid)
+        return weight
+
+    def _snapped_bias(self, weight_scale: torch.Tensor) -> torch.Tensor | None:
+        if self.bias is None:
+            return None
+        step = self.input_quantizer.scale * weight_scale
+        snapped = torch.round(self.bias / step) * step
+        return self.bias + (snapped - self.bias).detach()
+
+
+def set_phase(model: nn.Module, phase: Phase) -> None:
+    """Switches every quantized layer of a model."""
+    for module in model.modules():
+        if isinstance(module, (ActivationQuantizer, QuantConv2d)):
+            module.set_phase(phase)
+
+
+def _sample(x: torch.Tensor) -> torch.Tensor:
+    """About 4096 values spread over the tensor, with its extremes."""
+    flat = x.flatten()
+    step = max(flat.numel() // _SAMPLES_PER_CALL, 1)
+    step += 1 - step % 2  # odd: does not stay on one column of an even-sized map
+    return torch.cat([flat[::step], flat.aminmax().min[None], flat.aminmax().max[None]])

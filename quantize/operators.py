@@ -1,0 +1,54 @@
+"""What an operator of a traced graph means for quantization."""
+
+from __future__ import annotations
+
+import operator
+from typing import Literal
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+Kind = Literal["conv", "relu", "relu6", "sum", "same_grid", "layout", "other"]
+
+_KINDS: dict[object, Kind] = {
+    nn.Conv2d: "conv",
+    nn.ReLU: "relu",
+    F.relu: "relu",
+    torch.relu: "relu",
+    "relu": "relu",
+    nn.ReLU6: "relu6",
+    F.relu6: "relu6",
+    operator.add: "sum",
+    operator.iadd: "sum",
+    torch.add: "sum",
+    "add": "sum",
+    nn.MaxPool2d: "same_grid",
+    nn.Upsample: "same_grid",
+    F.max_pool2d: "same_grid",
+    F.interpolate: "same_grid",
+    torch.cat: "same_grid",
+    torch.concat: "same_grid",
+    torch.flatten: "layout",
+    torch.reshape: "layout",
+    torch.permute: "layout",
+    "flatten": "layout",
+    "reshape": "layout",
+    "view": "layout",
+    "permute": "layout",
+}
+"""Module classes, functions and names of tensor methods."""
+
+CLAMPS: tuple[Kind, ...] = ("relu", "relu6")
+
+
+def kind_of(node: fx.Node, graph_module: fx.GraphModule) -> Kind:
+    """The node's kind; `other` is everything that stays float.
+
+    `same_grid` operators pick or mix values without leaving their range; `layout` operators only move them.
+    """
+    if node.op in ("call_function", "call_method"):
+        return _KINDS.get(node.target, "other")
+    if node.op == "call_module":
+        return _KINDS.get(type(graph_module.get_submodule(str(node.target))), "other")
+    return "other"

@@ -1,0 +1,137 @@
+"""Networks: shapes, published counts, and what vanishes at deployment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from torch import fx
+
+from edgeseg.config import ModelConfig
+from edgeseg.models import BACKBONES, HEADS, build_model, count_macs, count_parameters
+from edgeseg.models.kmax import KMeansLayer
+from edgeseg.models.model import load_backbone_weights
+from edgeseg.structures import InputError
+
+SIZE = (64, 96)
+PAIRS = [(backbone, head) for backbone in BACKBONES for head in HEADS]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("backbone, head", PAIRS)
+def test_every_network_answers_slots_at_stride_4(backbone: str, head: str) -> None:
+    config = ModelConfig(backbone=backbone, head=head, num_queries=10)
+    model = build_model(config, 5, SIZE).eval()
+    with torch.no_grad():
+        slots = model(torch.rand(2, 3, *SIZE) * 255)
+    assert slots.class_logits.shape == (2, 10, 6)
+    assert slots.mask_logits.shape == (2, 10, 16, 24)
+
+
+@pytest.mark.parametrize("backbone, head", PAIRS)
+def test_every_deployed_network_is_smaller_traceable_and_answers_the_same(backbone: str, head: str) -> None:
+    model = build_model(ModelConfig(backbone=backbone, head=head, num_queries=10), 5, SIZE)
+    with torch.no_grad():
+        for _ in range(2):
+            model(torch.rand(4, 3, *SIZE) * 255)  # gives the norms statistics of their own
+        model.eval()
+        deployed = model.deployable()
+        image = torch.rand(1, 3, *SIZE) * 255
+        assert torch.equal(model(image).mask_logits, deployed(image).mask_logits)
+        assert torch.equal(fx.symbolic_trace(deployed)(image)[0], deployed(image)[0])
+    assert count_parameters(deployed) < count_parameters(model)
+
+
+def test_training_branches_leave_nothing_in_the_deployed_network() -> None:
+    """The branches' own parameters and the six-octave position maps are the whole difference."""
+    model = build_model(ModelConfig(), 16, (256, 256))
+    assert model.head.training_branches is not None
+    branches = count_parameters(model.head.training_branches)
+    positions = sum(p.numel() for name, p in model.named_parameters() if "position" in name)
+    deployed = model.deployable()
+    assert count_parameters(model) - count_parameters(deployed) == branches + positions
+    operators = {str(node.target) for node in fx.symbolic_trace(deployed).graph.nodes}
+    assert not [name for name in operators if "branch" in name and "training" in name]
+    with pytest.raises(RuntimeError, match="stripped"):
+        deployed.forward_training(torch.zeros(1, 3, 256, 256))
+
+
+def test_the_demo_network_keeps_its_budget() -> None:
+    """The main job's bounds: 2.5 M parameters and 1.0 GMAC at 256 x 256, head included."""
+    deployed = build_model(ModelConfig(), 16, (256, 256)).deployable()
+    assert count_parameters(deployed) < 2.5e6
+    assert count_macs(deployed, (256, 256)) < 1.0e9
+
+
+def test_macs_of_torchvisions_mobilenet_are_the_published_ones() -> None:
+    """MobileNetV3-Large at 224: 217 M multiply-accumulates (Howard et al. 2019, table 3)."""
+    assert count_macs(torchvision.models.mobilenet_v3_large(), (224, 224)) == pytest.approx(217e6, rel=0.01)
+
+
+@pytest.mark.parametrize("name, taps", [("small", (1, 3, 8, 11)), ("large", (3, 6, 12, 15))])
+def test_torchvisions_published_weights_load_unchanged(name: str, taps: tuple[int, ...], tmp_path: Path) -> None:
+    """A file as torchvision publishes it gives torchvision's own features at strides 4 to 32."""
+    theirs = getattr(torchvision.models, f"mobilenet_v3_{name}")(weights=None).eval()
+    torch.save(theirs.state_dict(), tmp_path / "published.pth")
+    model = build_model(ModelConfig(backbone=f"mobilenet_v3_{name}"), 5, SIZE).eval()
+    load_backbone_weights(model, tmp_path / "published.pth")
+    x = torch.randn(1, 3, *SIZE)
+    with torch.no_grad():
+        pyramid = model.backbone(x)
+        for index, block in enumerate(theirs.features):
+            x = block(x)
+            if index in taps:
+                stage = taps.index(index)
+                assert torch.equal(pyramid[stage], x)
+                assert x.shape[2] == SIZE[0] // (4 << stage)
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
+    torch.save(torchvision.models.mobilenet_v3_large(weights=None).state_dict(), tmp_path / "large.pth")
+    with pytest.raises(InputError, match=r"large\.pth is of another backbone"):
+        load_backbone_weights(build_model(ModelConfig(), 5, SIZE), tmp_path / "large.pth")
+
+
+def test_a_pickle_that_is_not_tensors_is_refused_and_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (str(tmp_path / "ran"),)
+
+    torch.save({"features.0.0.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(InputError, match="no readable tensors"):
+        load_backbone_weights(build_model(ModelConfig(), 5, SIZE), tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_assignment_marks_the_largest_slot_of_every_pixel_and_all_that_tie() -> None:
+    layer = KMeansLayer(8, (1, 4), replace(ModelConfig(), num_queries=3))
+    logits = torch.tensor([[[3.0, 1.0, -5.0, 2.0], [2.0, 1.5, -5.0, 2.0], [-1.0, 1.4999, -6.0, 1.0]]])
+    expected = torch.tensor([[[1.0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]])
+    assert torch.equal(layer.assign(logits), expected)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"backbone": "mobilenet_v3_smal"}, "did you mean 'mobilenet_v3_small'"),
+        ({"head": "kmx"}, "did you mean 'kmax'"),
+        ({"num_queries": 255}, "1 to 254"),
+        ({"query_dim": 130}, "not a multiple of num_heads"),
+        ({"kmeans_strides": (64,)}, "strides are 32, 16, 8 and 4"),
+    ],
+)
+def test_numbers_that_cannot_be_built_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_model(replace(ModelConfig(), **change), 5, SIZE)
+
+
+def test_image_sizes_off_the_stride_are_refused() -> None:
+    with pytest.raises(InputError, match="multiples of 32"):
+        build_model(ModelConfig(), 5, (100, 128))
