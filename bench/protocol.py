@@ -21,8 +21,9 @@ import numpy as np
 
 from edgeseg.bench.machine import checkout_commit, this_machine
 from edgeseg.bench.measurement import Measurement
-from edgeseg.bench.worker import Request, Result
+from edgeseg.bench.worker import REFERENCE, Request, Result
 from edgeseg.config import config_from_dict, config_to_dict
+from edgeseg.export.runtimes import get_runtime, require_runner
 from edgeseg.structures import CheckError, InputError
 
 NO_CORE_ML = (
@@ -64,50 +65,51 @@ def measure(
     seconds: float = 3.0,
     rounds: int = 3,
     seed: int = 0,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_done: Callable[[Target], None] = lambda target: None,
 ) -> list[Measurement]:
     """Times every target with every number of threads.
 
     Args:
         targets: What to time.
         threads: Numbers of threads to ask of the runtimes.
-        seconds: Timed calls per target and number of threads, over all rounds.
+        seconds: Timed calls per target, number of threads and round.
         rounds: Fresh processes per target and number of threads.
         seed: Of the order.
-        on_progress: Called with jobs done, jobs, and the next job's name.
+        on_done: Called after each process: once per timeable target, number of threads and round.
 
     Returns:
         One record per target and number of threads, in the order given; one without samples where a target cannot be
         timed here.
 
     Raises:
-        InputError: A number out of range.
+        InputError: A number out of range, or a runtime's package missing.
         CheckError: A worker died; its last words are in the message.
     """
     if not threads or min(threads) < 1 or rounds < 1 or seconds <= 0:
         raise InputError(f"threads {list(threads)}, rounds {rounds}, seconds {seconds}: all must be above zero")
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    timed = [target for target in targets if not _reason_not_timed(target)]
+    timed = [target for target in targets if not reason_not_timed(target)]
     pairs = [(target, count) for target in timed for count in dict.fromkeys(threads)]
     results: dict[tuple[Target, int], list[Result]] = {pair: [] for pair in pairs}
-    shuffle, done = random.Random(seed), 0
+    for name in {target.runtime for target in timed} - {REFERENCE}:
+        require_runner(get_runtime(name))
+    shuffle = random.Random(seed)
     for _ in range(rounds):
         for target, count in shuffle.sample(pairs, len(pairs)):
-            if on_progress:
-                on_progress(done, rounds * len(pairs), f"{target.artifact}, {count} threads")
-            request = Request(target.runtime, target.path, target.image_size, count, seconds / rounds, seed)
+            request = Request(target.runtime, target.path, target.image_size, count, seconds, seed)
             results[target, count].append(_run_worker(request))
-            done += 1
+            on_done(target)
     records = []
     for target in targets:
-        if reason := _reason_not_timed(target):
+        if reason := reason_not_timed(target):
             records.append(_record(target, 1, [], started, not_timed=reason))
         else:
             records += [_record(target, count, results[target, count], started) for count in dict.fromkeys(threads)]
     return records
 
 
-def _reason_not_timed(target: Target) -> str:
+def reason_not_timed(target: Target) -> str:
+    """Why a target cannot be timed on this computer; empty if it can."""
     return NO_CORE_ML if target.runtime == "coreml" and sys.platform != "darwin" else ""
 
 

@@ -33,9 +33,10 @@ def render_report(data: ReportData) -> str:
 
 def write_report(data: ReportData, path: Path) -> None:
     """Writes the report aside and renames it to `path`."""
+    page = render_report(data)
     aside = path.with_name(path.name + ".part")
     with aside.open("w", encoding="utf-8") as file:
-        file.write(render_report(data))
+        file.write(page)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)

@@ -57,7 +57,7 @@ class ArtifactReport:
         name: Short name for tables and plots, unique.
         file: File name inside the bundle; measurements refer to it.
         runtime: Registered runtime, `torch` for the reference.
-        precision: `float`, `int8`, ...
+        precision: `float32`, `int8`, ...
         merge: `graph` or `app`.
         size_bytes: Size on disk.
         total: Score over all categories; None if it was not evaluated.

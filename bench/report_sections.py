@@ -135,20 +135,8 @@ def artifact_table(data: ReportData) -> str:
             f"<tr><td>{_e(a.name)}</td><td>{_e(a.precision)}</td><td>{_e(a.merge)}</td>{groups}{sq_rq}"
             f"{_num(change)}{_num(_size(a.size_bytes))}{_num(share)}<td class='dim'>{_e(a.file)}</td></tr>"
         )
-    heads = [
-        "artifact",
-        "precision",
-        "merge",
-        "PQ",
-        "things",
-        "stuff",
-        "SQ",
-        "RQ",
-        "change",
-        "size",
-        "of float",
-        "file",
-    ]
+    heads = ["artifact", "precision", "merge", "PQ", "things", "stuff", "SQ", "RQ"]
+    heads += ["change", "size", "of float", "file"]
     note = f"Each file ran in its own runtime over the same images. A change below -{MAX_DROP:g} point is red."
     return _section("Quality and size per file", note, [_table(heads, cells, left=3, last_left=True)])
 
@@ -169,22 +157,10 @@ def latency_table(data: ReportData) -> str:
             load = f"{m.median_load_ms:.0f}" if m.median_load_ms is not None else "–"
             texts = [f"{v:.2f}" for v in numbers]
             texts += [load, f"{m.peak_mib:.0f}", f"{m.rss_delta_mib:.0f}", str(len(m.samples_ms))]
-            cells.append(
-                f"<tr><td>{_e(_name(data, m))}{'' if m.is_settled else ' *'}</td><td>{strip}</td>{''.join(map(_num, texts))}</tr>"
-            )
-    heads = [
-        "artifact",
-        "min – p50 – p99",
-        "p50 ms",
-        "p90",
-        "p99",
-        "min",
-        "mean",
-        "load ms",
-        "peak MiB",
-        "model MiB",
-        "runs",
-    ]
+            name = _name(data, m) + ("" if m.is_settled else " *")
+            cells.append(f"<tr><td>{_e(name)}</td><td>{strip}</td>{''.join(map(_num, texts))}</tr>")
+    heads = ["artifact", "min – p50 – p99", "p50 ms", "p90", "p99", "min", "mean"]
+    heads += ["load ms", "peak MiB", "model MiB", "runs"]
     left_out = {(_name(data, m), m.not_timed): None for m in data.measurements if m.not_timed}
     missing = "".join(f"<li>{_e(name)}: not timed. {_e(reason)}</li>" for name, reason in left_out)
     device = data.measurements[0].device
@@ -280,7 +256,7 @@ def closing(data: ReportData) -> str:
 
 
 def _reference(artifacts: Sequence[ArtifactReport]) -> ArtifactReport | None:
-    return next((a for a in artifacts if a.runtime == "torch" and a.precision == "float"), None)
+    return next((a for a in artifacts if a.runtime == "torch" and a.precision == "float32"), None)
 
 
 def _pq(artifact: ArtifactReport) -> float:

@@ -88,6 +88,9 @@ class LossConfig:
     """Weight of the instance discrimination term."""
     discrimination_pixels: int = 256
     """Pixels sampled per image for it (4096 as published; its cost is the square)."""
+    min_weight: float = 0.3
+    """Smallest dice and probability by which a matched slot's class and dice terms are weighed (1e-5 as published): with
+    none, slots that match badly learn nothing for long, which a short training cannot afford."""
     semantic_weight: float = 1.0
     """Weight of the training-only semantic head's cross entropy."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # the command line reads this file before it knows whether it needs torch
+    import torch
 
 VOID_SLOT = 255
 """Value of a slot map's pixel that belongs to no slot."""

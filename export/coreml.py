@@ -79,7 +79,7 @@ class CoreML:
         version = importlib.metadata.version("coremltools")
         if sys.platform == "darwin":
             return f"Core ML of this Mac (coremltools {version})"
-        return f"edgeseg's MIL interpreter on coremltools {version}: proves what the file says, not what a Neural Engine does"
+        return f"edgeseg's MIL interpreter, coremltools {version} (the file's meaning, not a Neural Engine's rounding)"
 
 
 def _load_on_mac(path: Path) -> Predict:

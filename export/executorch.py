@@ -82,7 +82,7 @@ class ExecuTorch:
 
 
 def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
-    """One dequantize per user: XNNPACK partitions own their inputs' dequantize, and a shared one ties them in a cycle."""
+    """One dequantize per user: a partition owns its inputs' dequantize, and a shared one ties two in a cycle."""
     dequantize = torch.ops.quantized_decomposed.dequantize_per_tensor.default
     for node in module.graph.find_nodes(op="call_function", target=dequantize):
         for user in list(node.users)[1:]:

@@ -20,9 +20,9 @@ _DIGIT = 16  # a slot index is two digits of this base, so that counting slots i
 class DeployedGraph(nn.Module):
     """A slots model with the image's layout, the normalisation and, if wanted, the panoptic merge inside.
 
-    Fixed shapes, batch 1. Outputs are named by `OUTPUT_NAMES[merge]`:
-    `graph`: slot_map (1, h u, w u) uint8, 255 = void; slot_category (1, N) int32, -1 = empty; slot_score (1, N) float32.
-    `app`: mask_logits (1, N, h, w) and class_logits (1, N, K + 1), float32.
+    Fixed shapes, batch 1. Outputs in the order of `OUTPUT_NAMES[merge]`; with the merge in the graph:
+    slot_map (1, h u, w u) uint8, 255 = void; slot_category (1, N) int32, -1 = empty; slot_score (1, N) float32;
+    with the merge in the app: mask_logits (1, N, h, w) and class_logits (1, N, K + 1), float32.
 
     Args:
         model: float32 (1, 3, H, W) RGB in 0..255 -> Slots.
@@ -43,10 +43,10 @@ class DeployedGraph(nn.Module):
 
     def from_pixels(self, image: Tensor) -> tuple[Tensor, ...]:
         """The graph after its input was made float32 (1, 3, H, W), where a runtime does that by itself."""
-        slots = self.model(image)
+        class_logits, mask_logits = self.model(image)
         if self.merge is None:
-            return slots.mask_logits, slots.class_logits
-        merged: tuple[Tensor, ...] = self.merge(slots.class_logits, slots.mask_logits)
+            return mask_logits, class_logits
+        merged: tuple[Tensor, ...] = self.merge(class_logits, mask_logits)
         return merged
 
 
@@ -58,13 +58,15 @@ class SlotMerge(nn.Module):
     orders winners by their index. All values that count are integers below 2**24, exact in float32.
     """
 
+    threshold: Tensor
+    index: Tensor
+
     def __init__(self, config: MergeConfig, is_thing: Sequence[bool]) -> None:
         super().__init__()
         self.upsample = config.upsample
         thresholds = [config.thing_threshold if thing else config.stuff_threshold for thing in is_thing]
         self.register_buffer("threshold", torch.tensor(thresholds, dtype=torch.float32).view(1, -1, 1))
         self.register_buffer("index", torch.arange(_DIGIT**2, dtype=torch.float32).view(1, -1, 1))
-        self.register_buffer("one", torch.ones(1, 1, _DIGIT**2))
         # An area counts pixels of the slot map, min_area pixels of the network's input.
         self.least_area = float(max(1, math.ceil(config.min_area * config.upsample**2 / 16)))
 
@@ -86,7 +88,7 @@ class SlotMerge(nn.Module):
         score = _largest(probability)
         category = self._lowest_winner(probability, score)
         is_category = _is_equal(category, self.index[:, : probability.shape[1]])  # (1, K, N)
-        excess = self._sum_rows(is_category * self.threshold) - score  # above 0 where the score is too low
+        excess = _largest(is_category * self.threshold) - score  # above 0 where the score is too low
         kept = 1.0 - F.relu(excess.ceil())
         return category.permute(0, 2, 1), score.permute(0, 2, 1), kept.permute(0, 2, 1)
 
@@ -98,24 +100,21 @@ class SlotMerge(nn.Module):
         return self._lowest_winner(logits, _largest(logits))
 
     def _drop_small(self, slot: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """alive (1, N, 1) of slots and void (1, 1, P) of pixels, both 0 or 1."""
+        """Which slots live (1, N, 1), and which pixels are void (1, 1, P), both 0 or 1."""
         digit = self.index[:, :_DIGIT]
         high = (slot / float(_DIGIT)).floor()
         is_high = _is_equal(high, digit)  # (1, 16, P)
         is_low = _is_equal(slot - high * float(_DIGIT), digit)
         area = torch.bmm(is_high, is_low.permute(0, 2, 1)).view(1, -1, 1)[:, : kept.shape[1]]  # (1, N, 1)
-        alive = kept * (1.0 - F.relu(self.least_area - area).clamp(max=1.0))
+        too_small = F.relu(((self.least_area - area) * 2.0**-24).ceil())
+        alive = kept * (1.0 - too_small)
         table = F.pad(alive, (0, 0, 0, _DIGIT**2 - alive.shape[1])).view(1, _DIGIT, _DIGIT)
-        alive_pixel = self._sum_rows(is_high * torch.bmm(table, is_low))
+        alive_pixel = _largest(is_high * torch.bmm(table, is_low))  # one entry at most is not 0
         return alive, 1.0 - alive_pixel
 
     def _lowest_winner(self, x: Tensor, largest: Tensor) -> Tensor:
         """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
         return _largest((x - largest).floor() - self.index[:, : x.shape[1]] / float(_DIGIT**2)) * -float(_DIGIT**2)
-
-    def _sum_rows(self, x: Tensor) -> Tensor:
-        """(1, N, P) -> (1, 1, P) sum over N."""
-        return torch.bmm(self.one[:, :, : x.shape[1]], x)
 
 
 def _largest(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Runs a Core ML program (MIL) in torch, so that a package can be checked without a Mac.
 
-It follows the operators' definitions in coremltools (converters/mil/mil/ops/defs) in float32; it says what a file means,
-not what a device's unit rounds to. An operator that is not listed raises: add it to `_OPERATORS` with a test.
+It follows the operators' definitions in coremltools (converters/mil/mil/ops/defs) in float32: what a file means, not
+what a device's unit rounds to. An operator that is not listed raises: add it to `_OPERATORS` with a test.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class MilProgram:
             if operation.op_type == "const":
                 continue
             if operation.op_type not in _OPERATORS:
-                raise InputError(f"{path} uses the Core ML operator {operation.op_type}, which the interpreter does not know")
+                raise InputError(
+                    f"{path} uses the Core ML operator {operation.op_type}, which the interpreter does not know"
+                )
             self._steps.append(operation)
 
     @torch.inference_mode()
@@ -109,7 +111,7 @@ def _max_pool(i: Inputs) -> Tensor:
 def _matmul(i: Inputs) -> Tensor:
     x = i["x"].transpose(-1, -2) if bool(i["transpose_x"]) else i["x"]
     y = i["y"].transpose(-1, -2) if bool(i["transpose_y"]) else i["y"]
-    return x @ y
+    return torch.matmul(x, y)
 
 
 def _batch_norm(i: Inputs) -> Tensor:
@@ -126,7 +128,8 @@ def _per_axis(value: Tensor, like: Tensor, axis: Tensor | None) -> Tensor:
 
 def _quantize(i: Inputs) -> Tensor:
     """Rounds half to even and saturates, as MIL's quantize does."""
-    x, scale = i["input"], _per_axis(i["scale"], i["input"], i.get("axis"))
+    x: Tensor = i["input"]
+    scale = _per_axis(i["scale"], x, i.get("axis"))
     dtype = {"int8": torch.int8, "uint8": torch.uint8}[i["output_dtype"]]
     limits = torch.iinfo(dtype)
     q = (x / scale).round()
@@ -137,7 +140,7 @@ def _quantize(i: Inputs) -> Tensor:
 
 def _dequantize(i: Inputs) -> Tensor:
     """Subtracts in float: coremltools' own constant folding wraps around in int8."""
-    x = i["input"].float()
+    x: Tensor = i["input"].float()
     if "zero_point" in i:
         x = x - _per_axis(i["zero_point"], x, i.get("axis")).float()
     return x * _per_axis(i["scale"], x, i.get("axis"))
@@ -152,7 +155,7 @@ def _blockwise(values: Tensor, data: Tensor) -> Tensor:
 
 
 def _shift_scale(i: Inputs) -> Tensor:
-    data = i["data"].float()
+    data: Tensor = i["data"].float()
     if "offset" in i:
         data = data - _blockwise(i["offset"].float(), data)
     return data * _blockwise(i["scale"], data)
@@ -175,7 +178,9 @@ def _blockwise_rows(lut: Tensor, indices: Tensor) -> Tensor:
 
 def _slice_by_index(i: Inputs) -> Tensor:
     x = i["x"]
-    masks = {k: [bool(v) for v in i[k]] if k in i else [False] * x.ndim for k in ("begin_mask", "end_mask", "squeeze_mask")}
+    masks = {
+        k: [bool(v) for v in i[k]] if k in i else [False] * x.ndim for k in ("begin_mask", "end_mask", "squeeze_mask")
+    }
     begin, end = _ints(i["begin"]), _ints(i["end"])
     stride = _ints(i["stride"]) if "stride" in i else [1] * x.ndim
     key: list[int | slice] = []
@@ -233,8 +238,8 @@ _OPERATORS: dict[str, Callable[[Inputs], Any]] = {
     "log": lambda i: (i["x"] + i.get("epsilon", 0.0)).log(),
     "matmul": _matmul,
     "max_pool": _max_pool,
-    "maximum": lambda i: torch.maximum(*torch.broadcast_tensors(i["x"], i["y"])),
-    "minimum": lambda i: torch.minimum(*torch.broadcast_tensors(i["x"], i["y"])),
+    "maximum": lambda i: torch.maximum(i["x"], i["y"]),
+    "minimum": lambda i: torch.minimum(i["x"], i["y"]),
     "mul": lambda i: i["x"] * i["y"],
     "pad": _pad,
     "quantize": _quantize,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,14 +31,14 @@ class _FromPixels(nn.Module):
 def export_program(graph: DeployedGraph, runtime: Runtime, image_size: tuple[int, int]) -> ExportedProgram:
     """Traces the graph the way a runtime wants it: input, and storage of quantized weights and activations.
 
-    Quantized modules are found by their methods `set_weight_storage` and `set_storage` and left as the runtime wants them.
+    Quantized modules are found by their methods `set_weight_storage` and `set_storage`, and stay as they were set.
     """
     height, width = image_size
     for module in graph.modules():
-        if hasattr(module, "set_weight_storage"):
-            module.set_weight_storage(runtime.weight_storage)
-        if hasattr(module, "set_storage"):
-            module.set_storage(runtime.activation_storage)
+        if callable(set_weight_storage := getattr(module, "set_weight_storage", None)):
+            set_weight_storage(runtime.weight_storage)
+        if callable(set_storage := getattr(module, "set_storage", None)):
+            set_storage(runtime.activation_storage)
     with torch.no_grad():
         if runtime.input == "pixels":
             return torch.export.export(_FromPixels(graph).eval(), (torch.zeros(1, 3, height, width),))
@@ -77,14 +78,7 @@ def convert(program: ExportedProgram, runtime: Runtime, merge: MergeMode, path: 
             lines = child.stdout.decode(errors="replace").strip().splitlines() or ["no message"]
             reason = lines[-1] if child.returncode > 0 else f"killed by signal {-child.returncode}"
             raise CheckError(f"converting {path.name} for {runtime.name} failed: {reason}; its log is {log}")
-        _move(made, path)
-
-
-def _move(made: Path, path: Path) -> None:
-    """Across file systems too: the temporary folder may be another one."""
-    import shutil
-
-    shutil.move(made, path)
+        shutil.move(made, path)  # the temporary folder may be on another file system
 
 
 def _main(name: str, merge: MergeMode, saved: str, made: str) -> None:

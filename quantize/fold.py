@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import fx, nn
@@ -15,6 +16,23 @@ from edgeseg.structures import InputError
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _NOTHING_AT_INFERENCE = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
+
+
+class ScaleShift(nn.Module):
+    """What a batch norm of one channel is at inference.
+
+    Args:
+        scale: (1,) float32.
+        shift: (1,) float32.
+    """
+
+    def __init__(self, scale: torch.Tensor, shift: torch.Tensor) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape to the same shape."""
+        return x * self.scale + self.shift
 
 
 def fold(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
@@ -38,7 +56,9 @@ def fold(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
     try:
         graph_module = fx.symbolic_trace(model)
     except (fx.proxy.TraceError, TypeError) as error:
-        raise InputError(f"{type(model).__name__} can't be traced for quantization: {error}; use static control flow") from error
+        raise InputError(
+            f"{type(model).__name__} can't be traced for quantization: {error}; use static control flow"
+        ) from error
     with torch.no_grad():
         ShapeProp(graph_module).propagate(example)
     for node in list(graph_module.graph.nodes):
@@ -46,7 +66,7 @@ def fold(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
         if isinstance(module, _NOTHING_AT_INFERENCE) or (node.op, node.target) == ("call_method", "detach"):
             _bypass(node)
         elif isinstance(module, nn.Hardsigmoid) or node.target is F.hardsigmoid:
-            _replace(node, lambda x: F.relu6(x + 3.0) * (1.0 / 6.0))
+            replace_node(node, lambda x: F.relu6(x + 3.0) * (1.0 / 6.0))
         elif isinstance(module, _BATCH_NORMS):
             _fold_batch_norm(node, module, graph_module)
     graph_module.graph.eliminate_dead_code()
@@ -77,7 +97,7 @@ def _fold_batch_norm(node: fx.Node, norm: nn.BatchNorm1d | nn.BatchNorm2d, graph
         graph_module.set_submodule(str(user.target), _fold_into_next(norm, behind))
         _bypass(node)
     elif norm.num_features == 1:
-        _fold_single_channel(node, norm)
+        _fold_single_channel(node, norm, graph_module)
 
 
 def _fold_into_next(norm: nn.Module, linear: nn.Linear) -> nn.Linear:
@@ -90,21 +110,20 @@ def _fold_into_next(norm: nn.Module, linear: nn.Linear) -> nn.Linear:
     return folded.eval()
 
 
-def _fold_single_channel(node: fx.Node, norm: nn.Module) -> None:
+def _fold_single_channel(node: fx.Node, norm: nn.Module, graph_module: fx.GraphModule) -> None:
     """`norm(x.unsqueeze(1)).squeeze(1)` and plain `norm(x)` alike become `x * scale + shift`."""
-    scale, shift = (float(value) for value in _affine(norm))
+    graph_module.set_submodule(str(node.target), ScaleShift(*_affine(norm)))
     source, user = node.all_input_nodes[0], next(iter(node.users))
     if source.target == "unsqueeze" and user.target == "squeeze" and len(node.users) == 1:
         _bypass(user)
         node.replace_input_with(source, source.all_input_nodes[0])
-    _replace(node, lambda x: x * scale + shift)
 
 
 def _reshape_instead(node: fx.Node) -> None:
     """ExecuTorch delegates a reshape, but neither squeeze nor unsqueeze. The batch stays free."""
     before, after = (tuple(n.meta["tensor_meta"].shape) for n in (node.all_input_nodes[0], node))
     if before[0] == after[0]:
-        _replace(node, lambda x: x.reshape(-1, *after[1:]))
+        replace_node(node, lambda x: x.reshape(-1, *after[1:]))
 
 
 def _affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -116,10 +135,11 @@ def _affine(norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
     return scale, norm.bias.detach() - norm.running_mean * scale
 
 
-def _replace(node: fx.Node, function: Callable[[fx.Proxy], fx.Proxy]) -> None:
-    """Puts the operators of a function of one tensor in the node's place."""
+def replace_node(node: fx.Node, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Puts the operators of a function of one tensor in the place of a node with one tensor input."""
     with node.graph.inserting_before(node):
-        output = function(fx.Proxy(node.all_input_nodes[0])).node
+        proxy: Any = fx.Proxy(node.all_input_nodes[0])
+        output: fx.Node = cast(Any, function(proxy)).node
     output.meta = dict(node.meta)
     node.replace_all_uses_with(output)
     node.graph.erase_node(node)
@@ -135,4 +155,5 @@ def _module(node: fx.Node, graph_module: fx.GraphModule) -> nn.Module | None:
 
 
 def _is_called_once(node: fx.Node) -> bool:
-    return sum(other.op == node.op and other.target == node.target for other in node.graph.nodes) == 1
+    calls = [other for other in node.graph.nodes if (other.op, other.target) == (node.op, node.target)]
+    return len(calls) == 1

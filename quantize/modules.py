@@ -1,4 +1,4 @@
-"""The two layers that make a graph integer: an activation quantizer and a quantized convolution."""
+"""The layers that make a graph integer: activation quantizer, quantized convolution, quantized constant."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _EXACT_BIAS = 2.0**23
 class ActivationQuantizer(nn.Module):
     """Rounds a tensor to an affine integer grid, one scale and zero point for the whole tensor.
 
-    In the phase `observe` it passes values through and keeps a sample of them; `freeze` turns the sample into a grid; in
-    `train` it rounds with a straight-through gradient; in `deploy` it emits the quantize/dequantize pair that every
+    In the phase `observe` it passes values through and keeps a sample of them; `freeze` turns the sample into a grid;
+    in `train` it rounds with a straight-through gradient; in `deploy` it emits the quantize/dequantize pair that every
     runtime recognises. A graph may call one quantizer in several places: they then share the grid.
 
     Attributes:
@@ -37,7 +37,8 @@ class ActivationQuantizer(nn.Module):
 
     def __init__(self, bits: int = 8) -> None:
         super().__init__()
-        self.low, self.high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+        self.bits = bits
+        self.low, self.high = integer_range(bits)
         self.phase: Phase = "observe"
         self.register_buffer("scale", torch.zeros(()))
         self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
@@ -75,7 +76,7 @@ class ActivationQuantizer(nn.Module):
         best = (float("inf"), 1.0, 0)
         for index in range(_CLIP_CANDIDATES):
             keep = 1.0 - index / (2 * _CLIP_CANDIDATES)  # 1.0 down to just above 0.5
-            scale, zero_point = self._fit(low * keep, high * keep)
+            scale, zero_point = fit_grid(low * keep, high * keep, self.bits)
             rounded = torch.fake_quantize_per_tensor_affine(values, scale, zero_point, self.low, self.high)
             error = float((rounded - values).square().mean())
             if error < best[0]:
@@ -95,27 +96,27 @@ class ActivationQuantizer(nn.Module):
         self.phase = phase
 
     def set_storage(self, storage: ActivationStorage) -> None:
-        """What a deployed graph calls the integers: -128..127, or the same plus 128 (ONNX Runtime on x86 wants uint8)."""
+        """What a deployed graph calls the integers: -128..127, or the same plus 128 (for ONNX Runtime on x86)."""
         if storage not in ("int8", "uint8"):
             raise ValueError(f"activation storage {storage!r}; 'int8' or 'uint8'")
         self._storage = storage
-
-    def _fit(self, low: float, high: float) -> tuple[float, int]:
-        scale = float(torch.tensor(max((high - low) / (self.high - self.low), 1e-8), dtype=torch.float32))
-        zero_point = round(self.low - low / scale)
-        return scale, min(max(zero_point, self.low), self.high)
 
 
 class QuantConv2d(nn.Module):
     """A convolution with integer weights (symmetric, per output channel) and an int32 bias.
 
-    Runtimes add the bias as an integer in units of input scale x weight scale. Here it is snapped to exactly those units, in
-    training as in deployment, so that what was trained is what they compute, bit by bit.
+    Runtimes add the bias as an integer in units of input scale x weight scale. Here it is snapped to exactly those
+    units, in training as in deployment, so that what was trained is what they compute, bit by bit.
 
     Attributes:
         weight: (O, I / groups, kh, kw) float32 latent weights; the grid follows them.
         bias: (O,) float32 latent bias, or None.
     """
+
+    weight_int8: torch.Tensor
+    weight_step: torch.Tensor
+    weight_zero: torch.Tensor
+    deployed_bias: torch.Tensor | None
 
     def __init__(self, conv: nn.Conv2d, input_quantizer: ActivationQuantizer, bits: int = 8) -> None:
         super().__init__()
@@ -125,11 +126,12 @@ class QuantConv2d(nn.Module):
         self.high = 2 ** (bits - 1) - 1
         self.phase: Phase = "observe"
         self._storage: WeightStorage = "int8"
-        self.__dict__["input_quantizer"] = input_quantizer  # owned by the graph: not registered twice
+        self.input_grid = [input_quantizer]  # in a list: the graph owns it, and a module registers once
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, I, H, W) float32, on the input quantizer's grid, to (B, O, h, w) float32."""
-        weight, bias = self.weight, self.bias
+        weight: torch.Tensor = self.weight
+        bias: torch.Tensor | None = self.bias
         if self.phase == "train":
             scale = self.weight_scale()
             zeros = torch.zeros_like(scale, dtype=torch.int32)
@@ -145,9 +147,9 @@ class QuantConv2d(nn.Module):
 
         A channel of almost no weight gets a step coarse enough for its bias to fit the int32 accumulator.
         """
-        scale = self.weight.abs().amax(dim=(1, 2, 3)) / self.high
+        scale: torch.Tensor = self.weight.abs().amax(dim=(1, 2, 3)) / self.high
         if self.bias is not None:
-            scale = torch.maximum(scale, self.bias.abs() / (self.input_quantizer.scale * _EXACT_BIAS))
+            scale = torch.maximum(scale, self.bias.abs() / (self.input_grid[0].scale * _EXACT_BIAS))
         return scale.clamp_min(1e-12)
 
     def set_phase(self, phase: Phase) -> None:
@@ -157,18 +159,16 @@ class QuantConv2d(nn.Module):
             zeros = torch.zeros_like(scale, dtype=torch.int64)
             grid = (scale, zeros, 0, -self.high, self.high, torch.int8)
             weight = self.weight.detach().clone()
-            bias = None if self.bias is None else self._snapped_bias(scale).detach()
+            bias = self._snapped_bias(scale)
             self.register_buffer("weight_int8", _OPS.quantize_per_channel.default(weight, *grid), persistent=False)
             self.register_buffer("weight_step", scale, persistent=False)
             self.register_buffer("weight_zero", zeros, persistent=False)
-            self.register_buffer("deployed_bias", bias, persistent=False)
+            self.register_buffer("deployed_bias", None if bias is None else bias.detach(), persistent=False)
         self.phase = phase
 
     def set_weight_storage(self, storage: WeightStorage) -> None:
         """What a deployed graph holds: int8 weights, or float ones under a quantize/dequantize pair (LiteRT)."""
-        if storage not in ("int8", "float_qdq"):
-            raise ValueError(f"weight storage {storage!r}; 'int8' or 'float_qdq'")
-        self._storage = storage
+        self._storage = _checked(storage)
 
     def _deployed_weight(self) -> torch.Tensor:
         grid = (self.weight_step, self.weight_zero, 0, -self.high, self.high, torch.int8)
@@ -182,16 +182,82 @@ class QuantConv2d(nn.Module):
     def _snapped_bias(self, weight_scale: torch.Tensor) -> torch.Tensor | None:
         if self.bias is None:
             return None
-        step = self.input_quantizer.scale * weight_scale
+        step = self.input_grid[0].scale * weight_scale
         snapped = torch.round(self.bias / step) * step
         return self.bias + (snapped - self.bias).detach()
+
+
+class QuantConstant(nn.Module):
+    """A constant map on an integer grid of its own, such as a position map that is added to features.
+
+    Attributes:
+        value: float32 constant of any shape; not trained.
+    """
+
+    value: torch.Tensor
+    value_int8: torch.Tensor
+
+    def __init__(self, value: torch.Tensor, bits: int = 8) -> None:
+        super().__init__()
+        self.bits = bits
+        self.phase: Phase = "observe"
+        self._storage: WeightStorage = "int8"
+        self.register_buffer("value", value.detach().clone())
+
+    def forward(self) -> torch.Tensor:
+        """The constant, on its grid but while observing."""
+        if self.phase == "observe":
+            return self.value
+        scale, zero_point = self._grid()
+        if self.phase == "train":
+            return torch.fake_quantize_per_tensor_affine(self.value, scale, zero_point, *integer_range(self.bits))
+        grid = (scale, zero_point, *integer_range(self.bits), torch.int8)
+        is_folded = self._storage == "int8"
+        quantized = self.value_int8 if is_folded else _OPS.quantize_per_tensor.default(self.value, *grid)
+        value: torch.Tensor = _OPS.dequantize_per_tensor.default(quantized, *grid)
+        return value
+
+    def set_phase(self, phase: Phase) -> None:
+        """Switches what forward does."""
+        self.range = (float(self.value.min()), float(self.value.max()))
+        if phase == "deploy":
+            grid = (*self._grid(), *integer_range(self.bits), torch.int8)
+            quantized = _OPS.quantize_per_tensor.default(self.value, *grid)
+            self.register_buffer("value_int8", quantized, persistent=False)
+        self.phase = phase
+
+    def set_weight_storage(self, storage: WeightStorage) -> None:
+        """As for `QuantConv2d`: int8, or float under a quantize/dequantize pair."""
+        self._storage = _checked(storage)
+
+    def _grid(self) -> tuple[float, int]:
+        low, high = self.range
+        return fit_grid(min(low, 0.0), max(high, 0.0), self.bits)
 
 
 def set_phase(model: nn.Module, phase: Phase) -> None:
     """Switches every quantized layer of a model."""
     for module in model.modules():
-        if isinstance(module, (ActivationQuantizer, QuantConv2d)):
+        if isinstance(module, (ActivationQuantizer, QuantConv2d, QuantConstant)):
             module.set_phase(phase)
+
+
+def integer_range(bits: int) -> tuple[int, int]:
+    """Least and largest signed integer of a width."""
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def fit_grid(low: float, high: float, bits: int) -> tuple[float, int]:
+    """Step (a float32 value) and zero point of the grid that spans low <= 0 <= high."""
+    least, largest = integer_range(bits)
+    scale = float(torch.tensor(max((high - low) / (largest - least), 1e-8), dtype=torch.float32))
+    return scale, min(max(round(least - low / scale), least), largest)
+
+
+def _checked(storage: WeightStorage) -> WeightStorage:
+    if storage not in ("int8", "float_qdq"):
+        raise ValueError(f"weight storage {storage!r}; 'int8' or 'float_qdq'")
+    return storage
 
 
 def _sample(x: torch.Tensor) -> torch.Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from operator import attrgetter
 from typing import Literal
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-Kind = Literal["conv", "relu", "relu6", "sum", "same_grid", "layout", "other"]
+Kind = Literal["conv", "relu", "relu6", "sum", "same_grid", "layout", "constant", "other"]
 
 _KINDS: dict[object, Kind] = {
     nn.Conv2d: "conv",
@@ -45,10 +46,15 @@ CLAMPS: tuple[Kind, ...] = ("relu", "relu6")
 def kind_of(node: fx.Node, graph_module: fx.GraphModule) -> Kind:
     """The node's kind; `other` is everything that stays float.
 
+    `constant` is a stored map of more than one value per channel (scalars and per-channel vectors stay float);
     `same_grid` operators pick or mix values without leaving their range; `layout` operators only move them.
     """
     if node.op in ("call_function", "call_method"):
         return _KINDS.get(node.target, "other")
     if node.op == "call_module":
         return _KINDS.get(type(graph_module.get_submodule(str(node.target))), "other")
+    if node.op == "get_attr":
+        value = attrgetter(str(node.target))(graph_module)
+        is_map = isinstance(value, torch.Tensor) and value.dim() == 4 and value.shape[2] * value.shape[3] > 1
+        return "constant" if is_map and not isinstance(value, nn.Parameter) else "other"
     return "other"

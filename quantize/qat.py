@@ -55,7 +55,8 @@ def quantize(
         on_progress: Called after every step.
 
     Returns:
-        A graph in phase `train`: evaluates like the deployed one and holds the state to save. `deploy` makes the graph for export.
+        A graph in phase `train`: evaluates like the deployed one and holds the state to save.
+        `deploy` makes the graph for export.
 
     Raises:
         InputError: Nothing to calibrate on, too few batches, or a model that can't be traced.
@@ -137,14 +138,14 @@ def fine_tune(
         value = loss(prepared(batch), target)
         if not bool(torch.isfinite(value)):
             raise CheckError(
-                f"quantization-aware training: loss {float(value)} at step {step}; lower qat_lr ({recipe.qat_lr})"
+                f"quantization-aware training: loss {value.item()} at step {step}; lower qat_lr ({recipe.qat_lr})"
             )
         optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        torch.autograd.backward(value)
         optimizer.step()
         schedule.step()
         if on_progress is not None:
-            on_progress(Progress(step + 1, steps, float(value)))
+            on_progress(Progress(step + 1, steps, value.item()))
     prepared.requires_grad_(False)
 
 
@@ -168,7 +169,7 @@ def count_integer_weights(prepared: nn.Module) -> tuple[int, int]:
 def _drop_redundant_relus(deployed: fx.GraphModule) -> None:
     """Removes ReLUs whose output goes onto a grid that starts at 0.0: rounding saturates there by itself.
 
-    The values stay equal bit by bit. ONNX Runtime needs it to see quantize(conv(dequantize)) and make one integer operator.
+    The values stay equal bit by bit, and runtimes see quantize(conv(dequantize)), which is one integer operator.
     """
     for node in list(deployed.graph.nodes):
         users = list(node.users)

@@ -267,7 +267,7 @@ def _draw_bonnet(canvas: Canvas, scene: Scene, rng: np.random.Generator) -> None
 
 def _expose(canvas: Canvas, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The camera's part: exposure, white balance, contrast and sensor noise."""
-    gain = rng.uniform(0.94, 1.06, 3) * rng.uniform(0.92, 1.14)
+    gain = rng.uniform(0.96, 1.04, 3) * rng.uniform(0.92, 1.14)
     level = np.linspace(0.0, 1.0, 256)[:, None] * gain
     curve = np.clip(level ** rng.uniform(0.72, 0.95), 0.0, 1.0) * 255.0
     picture = cv2.LUT(canvas.image, np.rint(curve).astype(np.uint8)[:, None])

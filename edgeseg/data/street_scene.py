@@ -157,13 +157,18 @@ class Thing:
     def corners(self) -> NDArray[np.float64]:
         """The (8, 3) corners of its box, the four on the ground first."""
         length, width, height = (self.scale * side for side in BOXES[self.kind])
-        along = np.array([-0.5, 0.5, 0.5, -0.5] * 2) * length
-        across = np.array([-0.5, -0.5, 0.5, 0.5] * 2) * width
         sin, cos = math.sin(self.heading), math.cos(self.heading)
-        up = np.repeat([0.0, height], 4)
-        x = self.x + along * sin + across * cos
-        z = np.maximum(self.z + along * cos - across * sin, 0.5)
-        return np.stack([x, up, z], axis=-1)
+        ground = [
+            (self.x + a * length * sin + c * width * cos, max(self.z + a * length * cos - c * width * sin, 0.5))
+            for a, c in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
+        ]
+        return np.array([(x, up, z) for up in (0.0, height) for x, z in ground])
+
+    @cached_property
+    def footprint(self) -> tuple[float, float, float, float]:
+        """x0, z0, x1, z1 of its box on the ground."""
+        (x0, _, z0), (x1, _, z1) = self.corners[:4].min(axis=0).tolist(), self.corners[:4].max(axis=0).tolist()
+        return x0, z0, x1, z1
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ _MIN_HEIGHT = 0.06
 """Smallest height of a placed thing as a fraction of the image's."""
 _LARGEST_COVER = 0.62
 """Largest share of a thing's box that another's may hide."""
+_SMALLEST_IN_VIEW = 0.55
+"""Smallest share of a thing's box inside the image."""
+_CLEARANCE_M = 0.05
 _CROWD_ODDS = 0.08
 
 Range = tuple[float, float]
@@ -144,29 +147,38 @@ class _Traffic:
 
 def _fits(camera: Camera, thing: Thing, placed: Sequence[Thing]) -> bool:
     """True if enough of the thing is in view, nothing stands in it, and neither hides the other."""
-    x0, y0, x1, y1 = _screen_box(camera, thing)
-    inside = max(0.0, min(x1, camera.width) - max(x0, 0.0)) * max(0.0, min(y1, camera.height) - max(y0, 0.0))
-    if inside < 0.55 * (x1 - x0) * (y1 - y0) or (y1 - y0) < _MIN_HEIGHT * camera.height:
+    box = _screen_box(camera, thing)
+    if _overlap(box, (0.0, 0.0, camera.width, camera.height)) < _SMALLEST_IN_VIEW * _area(box):
         return False
-    ground = thing.corners[:4]
+    if box[3] - box[1] < _MIN_HEIGHT * camera.height:
+        return False
+    x0, z0, x1, z1 = thing.footprint
     for other in placed:
-        theirs = other.corners[:4]
-        mounted = thing.riding and other.kind == "bicycle" and abs(thing.x - other.x) < 0.01
-        apart = np.maximum(ground.min(0) - theirs.max(0), theirs.min(0) - ground.max(0))[[0, 2]].max()
-        if apart < 0.05 and not mounted:
+        if thing.riding and other.kind == "bicycle" and abs(thing.x - other.x) < 0.01:
+            continue
+        u0, w0, u1, w1 = other.footprint
+        if max(x0 - u1, u0 - x1, z0 - w1, w0 - z1) < _CLEARANCE_M:
             return False
-        a0, b0, a1, b1 = _screen_box(camera, other)
-        common = max(0.0, min(x1, a1) - max(x0, a0)) * max(0.0, min(y1, b1) - max(y0, b0))
-        hidden = (x1 - x0) * (y1 - y0) if thing.z > other.z else (a1 - a0) * (b1 - b0)
-        if common > _LARGEST_COVER * hidden and not mounted:
+        theirs = _screen_box(camera, other)
+        if _overlap(box, theirs) > _LARGEST_COVER * _area(box if thing.z > other.z else theirs):
             return False
     return True
 
 
 def _screen_box(camera: Camera, thing: Thing) -> tuple[float, float, float, float]:
-    corners = thing.corners.copy()
-    if thing.kind in ("traffic light", "traffic sign"):
-        corners[:4, 1] = corners[4, 1] - 1.4
-    points = camera.project(corners)
-    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-    return float(x0), float(y0), float(x1), float(y1)
+    """x0, y0, x1, y1 of what will be labelled, in units of the shorter side."""
+    x0, z0, x1, z1 = thing.footprint
+    top = BOXES[thing.kind][2] * thing.scale
+    foot = top - 1.4 if thing.kind in ("traffic light", "traffic sign") else 0.0
+    near, far, (x, y) = camera.focal / z0, camera.focal / z1, camera.center
+    left, right = x + x0 * (near if x0 < 0 else far), x + x1 * (near if x1 > 0 else far)
+    up, down = camera.elevation - top, camera.elevation - foot
+    return left, y + up * (near if up < 0 else far), right, y + down * (near if down > 0 else far)
+
+
+def _area(box: tuple[float, float, float, float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

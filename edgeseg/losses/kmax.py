@@ -22,7 +22,7 @@ from edgeseg.losses.targets import Targets, pad_labels, targets_at
 from edgeseg.structures import IGNORE, Batch, Prediction
 
 POSITIVE_WEIGHT, NEGATIVE_WEIGHT = 0.75, 0.25  # deeplab2: matched and unmatched slots in the class term
-MIN_WEIGHT = 1e-5  # deeplab2: smallest dice or probability that weighs another term
+EPSILON = 1e-5
 DISCRIMINATION_TEMPERATURE = 0.3
 SAMPLING_TEMPERATURE = 1.5  # how strongly pixels of small segments are preferred
 COARSEST_LOSS_STRIDE = 8  # masks of coarser layers are enlarged to this before they are compared
@@ -97,11 +97,11 @@ class KMaxLoss(nn.Module):
 
         weight = torch.where(
             matched,
-            POSITIVE_WEIGHT * dice.detach().clamp(min=MIN_WEIGHT),
-            NEGATIVE_WEIGHT * (1 - void_share).clamp(min=MIN_WEIGHT),
+            POSITIVE_WEIGHT * dice.detach().clamp(min=config.min_weight),
+            NEGATIVE_WEIGHT * (1 - void_share),
         )
         class_term = -(wanted * class_log_probability).sum(2) * weight
-        dice_term = torch.where(matched, (1 - dice) * class_probability.clamp(min=MIN_WEIGHT), 0)
+        dice_term = torch.where(matched, (1 - dice) * class_probability.clamp(min=config.min_weight), 0)
         picked = -log_probability.gather(1, slot_rows.clamp(min=0).unsqueeze(1)).squeeze(1)
         return {
             "class": config.class_weight * class_term.mean(),
@@ -168,7 +168,7 @@ def mask_agreement(
     area = zeros.scatter_add(1, index, assigned.float())
     mass = torch.bmm(probability, valid.float().unsqueeze(2)).squeeze(2)
     total = probability.detach().sum(2)
-    return (2 * intersection + 1) / (mass + area + 1), 1 - mass.detach() / total.clamp(min=MIN_WEIGHT)
+    return (2 * intersection + 1) / (mass + area + 1), 1 - mass.detach() / total.clamp(min=EPSILON)
 
 
 def slot_labels(slot_of: torch.Tensor, labels: torch.Tensor, num_slots: int, num_categories: int) -> torch.Tensor:

@@ -151,6 +151,20 @@ def test_a_scene_is_the_same_at_twice_the_size() -> None:
         assert np.mean(a == b) > 0.9
 
 
+def test_label_outlines_lie_on_the_picture_s_edges(scenes: list[Sample]) -> None:
+    """The picture's gradient along outlines drops when the label is moved by two pixels or mirrored."""
+    slopes = {"as is": 0.0, "right": 0.0, "down": 0.0, "mirrored": 0.0}
+    for sample in scenes[:40]:
+        gray = cv2.cvtColor(sample.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        slope = np.abs(cv2.Sobel(gray, cv2.CV_32F, 1, 0)) + np.abs(cv2.Sobel(gray, cv2.CV_32F, 0, 1))
+        ids = sample.panoptic_map
+        moved = {"as is": ids, "right": np.roll(ids, 2, 1), "down": np.roll(ids, 2, 0), "mirrored": ids[:, ::-1]}
+        for name, label in moved.items():
+            outline = (label[1:-1, 1:-1] != label[1:-1, 2:]) | (label[1:-1, 1:-1] != label[2:, 1:-1])
+            slopes[name] += slope[1:-1, 1:-1][outline].mean()
+    assert slopes["as is"] > 1.15 * max(slopes["right"], slopes["down"], slopes["mirrored"]), slopes
+
+
 def test_a_stream_gives_the_scenes_of_its_seed_and_then_ends() -> None:
     stream = StreetStream(11, (64, 96), length=3)
     assert len(stream) == 3

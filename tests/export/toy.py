@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from edgeseg.structures import Slots
 
 QMIN, QMAX = -128, 127
+CALM = 0.1
+"""Weight of what moves a query: with random weights a full step makes the hard assignment chaotic, a trained net is not."""
 
 
 class ActQuant(nn.Module):
@@ -139,17 +142,19 @@ class KmaxLayer(nn.Module):
         one_hot = F.relu(1.0 - (top - logits).ceil())[:, 0]
         value = value.permute(0, 2, 1)  # (1, P, D)
         count = torch.bmm(one_hot, self.ones[:, : value.shape[1]])
-        queries = self.norm(0, queries + torch.bmm(one_hot, value) / (count + 1.0))
+        queries = self.norm(0, queries + CALM * torch.bmm(one_hot, value) / (count + 1.0))
         q, k, v = self.q(queries), self.k(queries), self.v(queries)
         attention = torch.bmm(q, k.permute(0, 2, 1)) * self.dim**-0.5
-        queries = self.norm(1, queries + torch.bmm(attention.softmax(-1), v))
-        return self.norm(2, queries + self.ffn(queries))
+        queries = self.norm(1, queries + CALM * torch.bmm(attention.softmax(-1), v))
+        return self.norm(2, queries + CALM * self.ffn(queries))
 
 
 class ToySlots(nn.Module):
     """float32 (1, 3, H, W) RGB in 0..255 -> Slots with N queries and K categories plus void."""
 
-    def __init__(self, *, n: int = 24, k: int = 9, dim: int = 32, layers: int = 2, size: tuple[int, int] = (64, 64)) -> None:
+    def __init__(
+        self, *, n: int = 24, k: int = 9, dim: int = 32, layers: int = 2, size: tuple[int, int] = (64, 64)
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1))
@@ -202,6 +207,28 @@ class ToySlots(nn.Module):
         return y if producer.mode == "calibrate" else producer(y)
 
 
+class Chain(nn.Module):
+    """Every integer operator in a row: 3x3 stride 2, depthwise, 1x1, residual sum, 1x1, and a linear layer on pixels.
+
+    Its Slots are no slots: mask_logits (1, 8, H/2, W/2) is the last convolution, class_logits (1, P, 5) the linear layer.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = ActQuant()
+        self.first, self.depthwise = Conv(3, 16, 3, stride=2), Conv(16, 16, 3, groups=16)
+        self.pointwise, self.last = Conv(16, 16, act="none"), Conv(16, 8, act="none")
+        self.sum = ActQuant()
+        self.class_head = QuantWeight(torch.randn(5, 16) / 4, torch.randn(5) / 4)
+        self.class_in, self.class_out = ActQuant(), ActQuant()
+
+    def forward(self, image: Tensor) -> Slots:
+        x = self.first(self.image((image - 128.0) * 0.015625))  # a power of two: no rounding before the first grid
+        x = self.sum(x + self.pointwise(self.depthwise(x)))
+        rows = self.class_in(x.flatten(2).permute(0, 2, 1))
+        return Slots(self.class_out(F.linear(rows, self.class_head(), self.class_head.bias)), self.last(x))
+
+
 def toy_images(count: int, size: tuple[int, int] = (64, 64), *, seed: int = 0) -> list[NDArray[np.uint8]]:
     """Smooth coloured noise with hard-edged boxes, (H, W, 3) uint8."""
     generator = torch.Generator().manual_seed(seed)
@@ -233,10 +260,10 @@ def toy_float(*, seed: int = 0, size: tuple[int, int] = (64, 64), **shape: int) 
         model.class_head.weight *= 3 / classes.std()
         model.embed.weight *= 4 / masks.std()
         model.embed.bias.zero_()
-    return model
+    return model.requires_grad_(False)
 
 
-def toy_int8(model: ToySlots, images: list[NDArray[np.uint8]]) -> ToySlots:
+def toy_int8(model: ToySlots | Chain, images: list[NDArray[np.uint8]]) -> nn.Module:
     """The same network with int8 weights and activations, ranges taken from the images; changes the model."""
     acts = [m for m in model.modules() if isinstance(m, ActQuant)]
     for act in acts:
@@ -246,14 +273,14 @@ def toy_int8(model: ToySlots, images: list[NDArray[np.uint8]]) -> ToySlots:
         act.freeze()
     for kernel, act in sources.items():
         kernel.freeze(act.scale)
-    return model
+    return model.eval().requires_grad_(False)
 
 
 def _batch(images: list[NDArray[np.uint8]]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
 
 
-def _input_scales(model: ToySlots, batch: Tensor) -> dict[QuantWeight, ActQuant]:
+def _input_scales(model: ToySlots | Chain, batch: Tensor) -> dict[QuantWeight, ActQuant]:
     """Runs the model and notes, for every weight, the q/dq whose output feeds it."""
     producer: dict[int, ActQuant] = {}
     alive: list[Tensor] = []

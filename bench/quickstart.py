@@ -1,0 +1,231 @@
+"""The whole chain on the embedded scenes: data, training, int8, bundle, timing, report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeseg.bench.machine import this_machine
+from edgeseg.bench.report import write_report
+from edgeseg.bench.report_data import (
+    ArtifactReport,
+    CategoryScore,
+    Example,
+    Picture,
+    ReportData,
+    Score,
+    TrainingCurve,
+    Verdict,
+)
+from edgeseg.bench.run import bench_bundle, reference_target
+from edgeseg.config import load_config
+from edgeseg.data.coco_panoptic import PanopticFolder
+from edgeseg.data.street import make_street
+from edgeseg.display import progress, say
+from edgeseg.engine.evaluate import Predictor, evaluate, segment_image
+from edgeseg.engine.train import Trainer, make_fabric
+from edgeseg.export.bundle import Bundle, open_bundle
+from edgeseg.export.run import export_run, open_bundle_source
+from edgeseg.export.verify import floor_of
+from edgeseg.quantize.run import open_checkpoint_source, quantize_checkpoint
+from edgeseg.structures import Category, Sample
+from edgeseg.visualize import draw_panoptic
+
+TRAIN_IMAGES, VAL_IMAGES = 2000, 120
+QAT_STEPS = 200
+EXAMPLES = 4
+BENCH_SECONDS = 2.0
+Scores = dict[str, Any]  # a PQResult as plain values
+
+
+def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False) -> dict[str, Any]:
+    """Goes from nothing to a verified bundle and a report.
+
+    Args:
+        out: Folder for street/, run/, run.edgeseg and report.html; an earlier run in it is replaced.
+        minutes: Training time.
+        seed: Of scenes and weights.
+        quiet: Show no progress.
+
+    Returns:
+        Report and bundle paths, PQ per artifact, minutes spent.
+    """
+    began = time.monotonic()
+    config = load_config("street")
+    root = _data(out, config.data.image_size, seed, quiet)
+    train, val = PanopticFolder.open(root, "train"), PanopticFolder.open(root, "val")
+    config = replace(
+        config,
+        data=replace(config.data, root=root),
+        train=replace(config.train, minutes=minutes, seed=seed),
+    )
+    run = out / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    say(f"training {config.model.backbone} for {minutes:g} minutes in {run}", quiet=quiet)
+    trainer = Trainer(config, train.categories, run, make_fabric(config))
+    trainer.fit(train, val, quiet=quiet)
+    say("training the int8 network", quiet=quiet)
+    quantized = quantize_checkpoint(run, "int8", None, QAT_STEPS, None, quiet=quiet)
+    say("exporting to every runtime", quiet=quiet)
+    bundle_path = out / "run.edgeseg"
+    export_run(run, bundle_path, overwrite=True, quiet=quiet)
+    bundle = open_bundle(bundle_path)
+
+    scores: dict[str, Scores] = {"torch float32": trainer.metrics, "torch int8": quantized["metrics"]}
+    predictors: dict[str, Predictor] = {
+        "torch float32": open_checkpoint_source(run, "float32").predictor,
+        "torch int8": open_checkpoint_source(run, "int8").predictor,
+    }
+    for artifact in bundle.artifacts:
+        name = f"{artifact.runtime} {artifact.precision}"
+        predictors[name] = open_bundle_source(bundle_path, artifact.runtime, artifact.precision).predictor
+        scores[name] = _score(name, predictors[name], val, config.data.image_size, quiet)
+    say("timing", quiet=quiet)
+    reference = reference_target(run / "best.safetensors", bundle)
+    measurements = bench_bundle(bundle_path, seconds=BENCH_SECONDS, also=[reference], quiet=quiet)
+
+    report = out / "report.html"
+    spent = (time.monotonic() - began) / 60
+    data = ReportData(
+        title="edgeseg quickstart",
+        summary=(
+            f"{config.model.backbone} with ReMaX training, {minutes:g} minutes on procedural street scenes, then int8 by "
+            f"quantization-aware training, exported to {len({a.runtime for a in bundle.artifacts})} runtimes."
+        ),
+        facts=_facts(trainer, bundle, spent),
+        categories=train.categories,
+        examples=tuple(
+            _example(val[i * len(val) // EXAMPLES], predictors, config.data.image_size, train.categories)
+            for i in range(EXAMPLES)
+        ),
+        category_scores=_category_scores(train.categories, scores),
+        artifacts=_artifact_reports(run, bundle, scores, reference.artifact),
+        measurements=tuple(measurements),
+        curve=_curve(run / "metrics.jsonl"),
+        environment=tuple(bundle.tools.items()),
+        caveats=(
+            "The scenes are drawn by a program: the numbers compare networks and files, they are no COCO result.",
+        ),
+    )
+    write_report(data, report)
+    return {
+        "report": str(report),
+        "bundle": str(bundle_path),
+        "pq": {name: round(score["all"]["pq"], 4) for name, score in scores.items()},
+        "minutes": round(spent, 2),
+    }
+
+
+def _data(out: Path, size: tuple[int, int], seed: int, quiet: bool) -> Path:
+    """The scenes of this seed and size; drawn once."""
+    root = out / f"street-{size[0]}x{size[1]}-seed{seed}"
+    if not root.exists():
+        with progress("drawing scenes", TRAIN_IMAGES + VAL_IMAGES, quiet=quiet) as advance:
+            make_street(
+                root,
+                train=TRAIN_IMAGES,
+                val=VAL_IMAGES,
+                size=size,
+                seed=seed,
+                num_workers=2,
+                on_progress=lambda done, total: advance(1),
+            )
+    return root
+
+
+def _score(name: str, predictor: Predictor, val: PanopticFolder, size: tuple[int, int], quiet: bool) -> Scores:
+    with progress(f"evaluating {name}", len(val), quiet=quiet) as advance:
+        result = evaluate(
+            predictor, val, size=size, categories=val.categories, on_progress=lambda done, total: advance(1)
+        )
+    return dict(result.to_dict())
+
+
+def _facts(trainer: Trainer, bundle: Bundle, minutes: float) -> tuple[tuple[str, str], ...]:
+    from edgeseg.models import count_macs, count_parameters
+
+    config, machine = trainer.config, this_machine()
+    size = config.data.image_size
+    deployed = trainer.to_evaluate.deployable()
+    return (
+        ("network", f"{config.model.backbone} + {config.model.head}, {config.model.num_queries} slots"),
+        ("size", f"{count_parameters(deployed) / 1e6:.2f} M parameters, {count_macs(deployed, size) / 1e9:.3f} GMAC"),
+        ("input", f"{size[0]} x {size[1]}"),
+        ("training", f"{trainer.clock.step} steps of {config.data.batch_size} images in {trainer.clock.seconds:.0f} s"),
+        ("whole run", f"{minutes:.1f} minutes"),
+        ("machine", f"{machine.name}, {machine.cores} cores"),
+        ("bundle", bundle.path.name),
+    )
+
+
+def _example(
+    sample: Sample, predictors: dict[str, Predictor], size: tuple[int, int], categories: tuple[Category, ...]
+) -> Example:
+    def overlay(predictor: Predictor) -> NDArray[np.uint8]:
+        return draw_panoptic(sample.image, *segment_image(predictor, sample.image, size, categories), categories)
+
+    truth = draw_panoptic(sample.image, sample.panoptic_map, sample.segments, categories)
+    pictures = [Picture("photo", sample.image), Picture("truth", truth)]
+    pictures += [Picture(name, overlay(predictor)) for name, predictor in predictors.items()]
+    return Example(sample.file_name, tuple(pictures))
+
+
+def _category_scores(categories: tuple[Category, ...], scores: dict[str, Scores]) -> tuple[CategoryScore, ...]:
+    def score(name: str, category: Category) -> Score | None:
+        row = scores[name]["per_category"].get(str(category.id))
+        return Score(row["pq"], row["sq"], row["rq"]) if row else None
+
+    return tuple(CategoryScore(c, score("torch float32", c), score("torch int8", c)) for c in categories)
+
+
+def _artifact_reports(
+    run: Path, bundle: Bundle, scores: dict[str, Scores], reference: str
+) -> tuple[ArtifactReport, ...]:
+    def group(name: str, which: str) -> Score:
+        row = scores[name][which]
+        return Score(row["pq"], row["sq"], row["rq"], row["n"])
+
+    reports = []
+    for precision, file in (("float32", reference), ("int8", "int8.safetensors")):
+        name = f"torch {precision}"
+        size = (run / ("best.safetensors" if precision == "float32" else file)).stat().st_size
+        totals = {"total": group(name, "all"), "things": group(name, "things"), "stuff": group(name, "stuff")}
+        reports.append(ArtifactReport(name, file, "torch", precision, "app", size, **totals))
+    for artifact in bundle.artifacts:
+        name = f"{artifact.runtime} {artifact.precision}"
+        floor = floor_of(artifact.precision)
+        verdict = Verdict(artifact.verify.pixels_equal, floor, True, artifact.verify.engine)
+        reports.append(
+            ArtifactReport(
+                name,
+                artifact.file,
+                artifact.runtime,
+                artifact.precision,
+                artifact.merge,
+                artifact.bytes,
+                group(name, "all"),
+                group(name, "things"),
+                group(name, "stuff"),
+                artifact.coverage,
+                verdict,
+            )
+        )
+    return tuple(reports)
+
+
+def _curve(log: Path) -> TrainingCurve:
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    steps = [line for line in lines if "total" in line]
+    parts = [key for key in steps[0] if key not in ("step", "seconds", "lr", "total")]
+    return TrainingCurve(
+        steps=tuple(line["step"] for line in steps),
+        losses={part: tuple(line[part] for line in steps) for part in parts},
+        pq=tuple((line["step"], line["eval"]["all"]["pq"]) for line in lines if "eval" in line),
+    )

@@ -1,0 +1,162 @@
+"""A float checkpoint to a quantized one, and either to something that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from edgeseg.config import config_from_dict, config_to_dict
+from edgeseg.data.coco_panoptic import PanopticFolder
+from edgeseg.data.loader import CachedSamples, train_loader
+from edgeseg.data.transforms import letterbox
+from edgeseg.display import progress
+from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from edgeseg.engine.evaluate import Samples, evaluate, require_same_categories, torch_predictor
+from edgeseg.engine.source import Source
+from edgeseg.models import build_model
+from edgeseg.quantize.modules import set_phase
+from edgeseg.quantize.prepare import prepare
+from edgeseg.quantize.qat import Progress, count_integer_weights, quantize
+from edgeseg.quantize.recipes import RECIPES, Recipe, find_recipe
+from edgeseg.structures import InputError
+
+CALIBRATION_IMAGES = 64
+
+
+def quantize_checkpoint(
+    source: Path, recipe_name: str, data: Path | None, steps: int | None, out: Path | None, *, quiet: bool = False
+) -> dict[str, Any]:
+    """Quantizes a float checkpoint, scores the result and writes it beside the checkpoint.
+
+    Args:
+        source: Float checkpoint or run folder.
+        recipe_name: In `RECIPES`.
+        data: COCO panoptic folder; None = the one it was trained on.
+        steps: Training steps instead of the recipe's.
+        out: File to write; None = RUN/RECIPE.safetensors.
+        quiet: Show no progress.
+
+    Returns:
+        out, recipe, integer share of the weights, metrics on the val split.
+
+    Raises:
+        InputError: Unknown recipe, no data, or data of other categories.
+        CheckError: The loss was not finite, or nothing became integer.
+    """
+    recipe = find_recipe(recipe_name)
+    if steps is not None:
+        recipe = replace(recipe, qat_steps=steps)
+    checkpoint = load_checkpoint(source)
+    config = checkpoint.config
+    if (root := data or config.data.root) is None:
+        raise InputError(f"{checkpoint.path} does not say what it was trained on; give --data FOLDER")
+    train, val = (PanopticFolder.open(root, split) for split in ("train", "val"))
+    require_same_categories(checkpoint.categories, train.categories, str(root))
+
+    with progress(f"training {recipe.name}", max(1, recipe.qat_steps), quiet=quiet) as advance:
+
+        def show(state: Progress) -> None:
+            advance(1)
+
+        prepared = quantize(
+            checkpoint.model().deployable(),
+            recipe,
+            calibration=_calibration(train, config.data.image_size),
+            batches=_training_images(checkpoint, train, recipe.qat_steps),
+            on_progress=show,
+        )
+    with progress(f"evaluating {recipe.name}", len(val), quiet=quiet) as advance:
+        result = evaluate(
+            torch_predictor(prepared, config.merge, checkpoint.categories),
+            val,
+            size=config.data.image_size,
+            categories=checkpoint.categories,
+            on_progress=lambda done, total: advance(1),
+        )
+    path = out or checkpoint.path.with_name(f"{recipe.name}.safetensors")
+    save_checkpoint(
+        path,
+        {"weights": prepared.state_dict()},
+        config=config,
+        categories=checkpoint.categories,
+        step=checkpoint.step,
+        metrics=result.to_dict(),
+        extra={"recipe": config_to_dict(recipe)},
+    )
+    integer, total = count_integer_weights(prepared)
+    share = round(integer / total, 4)
+    return {"out": str(path), "recipe": recipe.name, "integer_weight_share": share, "metrics": result.to_dict()}
+
+
+def load_quantized(checkpoint: Checkpoint) -> tuple[fx.GraphModule, Recipe]:
+    """The quantized network of a checkpoint that `quantize_checkpoint` wrote, in phase `train`, without gradients.
+
+    Raises:
+        InputError: The checkpoint is a float one, or of another model.
+    """
+    if "recipe" not in checkpoint.extra:
+        raise InputError(
+            f"{checkpoint.path} is a float checkpoint; quantize it first: edgeseg quantize {checkpoint.path}"
+        )
+    recipe = config_from_dict(Recipe, checkpoint.extra["recipe"], where=f"{checkpoint.path}: recipe")
+    size = checkpoint.config.data.image_size
+    model = build_model(checkpoint.config.model, len(checkpoint.categories), size).deployable()
+    prepared = prepare(model, recipe, torch.zeros(1, 3, *size))
+    load_weights(prepared, checkpoint.tensors["weights"], checkpoint.path)
+    set_phase(prepared, "train")
+    return prepared.requires_grad_(False), recipe
+
+
+def open_checkpoint_source(path: Path, precision: str | None) -> Source:
+    """A float or quantized checkpoint through torch.
+
+    Args:
+        path: Checkpoint file or run folder.
+        precision: "float32" or a recipe's name: which checkpoint of a run folder; None = the float one.
+
+    Raises:
+        InputError: No such checkpoint, or a damaged one.
+    """
+    if precision not in (None, "float32") and path.is_dir():
+        path = path / f"{find_recipe(str(precision)).name}.safetensors"
+    checkpoint = load_checkpoint(path)
+    model: nn.Module
+    if "recipe" in checkpoint.extra:
+        model, recipe = load_quantized(checkpoint)
+        found = recipe.name
+    else:
+        model, found = checkpoint.model().deployable(), "float32"
+    if precision not in (None, found):
+        raise InputError(f"{checkpoint.path} is {found}, not {precision}; known are float32, {', '.join(RECIPES)}")
+    config = checkpoint.config
+    predictor = torch_predictor(model, config.merge, checkpoint.categories)
+    name = f"{checkpoint.path} ({found}, torch)"
+    return Source(name, predictor, config.data.image_size, checkpoint.categories, config.data.root)
+
+
+def _calibration(samples: Samples, size: tuple[int, int]) -> list[torch.Tensor]:
+    """Evenly spaced images as the deployed network will see them: letterboxed, not augmented."""
+    count = min(CALIBRATION_IMAGES, len(samples))
+    images = [letterbox(samples[i * len(samples) // count].image, size)[0] for i in range(count)]
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
+    return list(stacked.split(8))
+
+
+def _training_images(checkpoint: Checkpoint, samples: Samples, steps: int) -> Iterator[torch.Tensor]:
+    """The augmented images of the float training's next steps."""
+    config = checkpoint.config
+    batches = train_loader(
+        CachedSamples(samples),
+        checkpoint.categories,
+        config.data,
+        seed=config.train.seed,
+        start_step=checkpoint.step,
+        num_steps=steps,
+    )
+    return (batch.image.float() for batch in batches)

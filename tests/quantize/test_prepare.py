@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from edgeseg.quantize import RECIPES, ActivationQuantizer, QuantConv2d, Recipe, prepare
+from edgeseg.quantize.modules import QuantConstant
+from edgeseg.structures import CheckError, InputError
+from tests.quantize.tiny import Chain, TinySlots, images, warmed
+
+PTQ = Recipe(name="test")
+
+
+@pytest.fixture(scope="module")
+def prepared() -> fx.GraphModule:
+    return prepare(warmed(TinySlots()), PTQ, images(1, seed=1))
+
+
+def test_every_convolution_becomes_integer_and_every_linear_stays_float(prepared: fx.GraphModule) -> None:
+    assert not [m for m in prepared.modules() if isinstance(m, nn.Conv2d)]
+    assert len([m for m in prepared.modules() if isinstance(m, QuantConv2d)]) == 5
+    assert len([m for m in prepared.modules() if isinstance(m, nn.Linear)]) == 2
+
+
+def test_observing_graph_still_answers_what_the_float_model_does(prepared: fx.GraphModule) -> None:
+    batch = images(2, seed=3)
+    expected = warmed(TinySlots())
+    model = TinySlots()
+    model.load_state_dict(expected.state_dict())
+    graph = prepare(expected, PTQ, images(1, seed=1))
+    with torch.no_grad():
+        torch.testing.assert_close(graph(batch).mask_logits, expected(batch).mask_logits, atol=1e-4, rtol=1e-4)
+
+
+def test_both_sides_of_a_resize_share_one_grid(prepared: fx.GraphModule) -> None:
+    (resize,) = (node for node in prepared.graph.nodes if node.target is F.interpolate)
+    (before,), (after,) = resize.all_input_nodes, resize.users
+    assert before.target == after.target
+    assert isinstance(prepared.get_submodule(str(after.target)), ActivationQuantizer)
+
+
+def test_convolution_and_its_relu_have_one_grid_behind_the_relu() -> None:
+    graph = prepare(warmed(Chain()), PTQ, images(1, seed=1))
+    (relu,) = (node for node in graph.graph.nodes if node.target == "stem.2")
+    assert relu.all_input_nodes[0].target == "stem.0"
+    assert {str(user.target) for user in relu.users} == {"grid_stem_2"}
+
+
+def test_scalars_are_not_put_on_grids(prepared: fx.GraphModule) -> None:
+    """Coremltools 9 reads an int8 scalar constant back with wrap-around."""
+    scalar_ops = [
+        n for n in prepared.graph.nodes if n.op == "call_function" and any(isinstance(a, float) for a in n.args)
+    ]
+    grids = [n for n in prepared.graph.nodes if isinstance_of(prepared, n, ActivationQuantizer)]
+    rounded = {source for node in grids for source in node.all_input_nodes}
+    assert scalar_ops
+    normalised = [node for node in scalar_ops if node in rounded]
+    assert [node.name for node in normalised] == ["truediv"]  # the image on its way into the first convolution
+
+
+def test_added_position_map_is_stored_on_a_grid(prepared: fx.GraphModule) -> None:
+    assert [name for name, m in prepared.named_modules() if isinstance(m, QuantConstant)] == ["constant_position"]
+
+
+def test_float_modules_of_a_recipe_stay_float() -> None:
+    graph = prepare(warmed(TinySlots()), Recipe(name="test", float_modules=("embed", "gate.*")), images(1, seed=1))
+    assert [name for name, m in graph.named_modules() if isinstance(m, nn.Conv2d)] == ["gate.1", "embed"]
+
+
+def test_recipe_that_makes_nothing_integer_is_refused() -> None:
+    with pytest.raises(CheckError, match="made no convolution of TinySlots integer"):
+        prepare(warmed(TinySlots()), Recipe(name="test", float_modules=("*",)), images(1, seed=1))
+
+
+def test_convolution_that_is_called_twice_is_refused() -> None:
+    conv = nn.Conv2d(3, 3, 1)
+    with pytest.raises(InputError, match="called twice"):
+        prepare(nn.Sequential(conv, nn.ReLU(), conv), PTQ, images(1, seed=1))
+
+
+def test_names_depend_on_the_class_and_recipe_alone(prepared: fx.GraphModule) -> None:
+    other = prepare(warmed(TinySlots(), seed=7), PTQ, images(1, seed=4))
+    assert list(other.state_dict()) == list(prepared.state_dict())
+
+
+def test_recipes_are_found_by_their_names() -> None:
+    assert all(name == recipe.name for name, recipe in RECIPES.items())
+
+
+def isinstance_of(graph: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> bool:
+    return node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), kind)
