@@ -1,0 +1,1 @@
+"""Efficient panoptic segmentation for phones."""

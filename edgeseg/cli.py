@@ -69,7 +69,9 @@ def train(argv: Sequence[str]) -> Result:
     names = ", ".join(config_names())
     if not argv or argv[0].startswith("-"):
         if not {"-h", "--help"} & set(argv):
-            raise InputError(f"usage: {PROGRAM} train CONFIG --data.root FOLDER; CONFIG is one of {names}, or a .toml file")
+            raise InputError(
+                f"usage: {PROGRAM} train CONFIG --data.root FOLDER; CONFIG is one of {names}, or a .toml file"
+            )
         argv = ["street", *argv]
     args = _parse(TrainArgs, argv[1:], f"train {argv[0]}", default=TrainArgs(config=load_config(argv[0])))
     if args.config.data.root is None:
@@ -128,7 +130,9 @@ def evaluate(argv: Sequence[str]) -> Result:
     """Score a checkpoint, a bundle or a prediction: edgeseg eval SOURCE --data FOLDER"""
     args = _parse(EvalArgs, argv, "eval")
     if (args.source is None) == (args.pred is None) or (args.pred is None) != (args.gt is None):
-        raise InputError(f"eval takes a checkpoint or bundle ({PROGRAM} eval SOURCE), or --pred P.json with --gt G.json")
+        raise InputError(
+            f"eval takes a checkpoint or bundle ({PROGRAM} eval SOURCE), or --pred P.json with --gt G.json"
+        )
     if args.pred is not None and args.gt is not None:
         from edgeseg.metrics.panoptic_quality import evaluate_folder
 

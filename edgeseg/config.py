@@ -33,7 +33,7 @@ class DataConfig:
     flip: bool = True
     """Mirror left-right half of the time."""
     flip_vertical: bool = False
-    """Mirror top-bottom half of the time and turn by 90 degrees (for pictures without an up: microscopes, satellites)."""
+    """Mirror top-bottom half of the time and turn square ones by 90 degrees (pictures without an up: cells, fields)."""
     min_scale: float = 0.8
     """Smallest random zoom against the fitted size."""
     max_scale: float = 1.5
@@ -89,7 +89,7 @@ class LossConfig:
     discrimination_pixels: int = 256
     """Pixels sampled per image for it (4096 as published; its cost is the square)."""
     min_weight: float = 0.3
-    """Smallest dice and probability by which a matched slot's class and dice terms are weighed (1e-5 as published): with
+    """Smallest dice and probability that weigh a matched slot's class and dice terms (1e-5 as published): with next to
     none, slots that match badly learn nothing for long, which a short training cannot afford."""
     semantic_weight: float = 1.0
     """Weight of the training-only semantic head's cross entropy."""
@@ -210,7 +210,8 @@ def config_to_dict(config: object) -> dict[str, Any]:
             return [plain(item) for item in value]
         return str(value) if isinstance(value, Path) else value
 
-    return plain(config)
+    table: dict[str, Any] = plain(config)
+    return table
 
 
 def nearest(word: str, known: list[str]) -> str:
@@ -225,14 +226,13 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:
         if value is None and type(None) in args:
             return None
         return _convert(next(arg for arg in args if arg is not type(None)), value, where=where)
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return config_from_dict(hint, value, where=where)
     if origin is Literal:
         if value in args and type(value) in {type(arg) for arg in args}:
             return value
-        raise InputError(
-            f"{where} = {value!r}{nearest(str(value), [str(a) for a in args])}; allowed are {', '.join(map(repr, args))}"
-        )
+        close = nearest(str(value), [str(arg) for arg in args])
+        raise InputError(f"{where} = {value!r}{close}; allowed are {', '.join(map(repr, args))}")
     if origin is tuple and isinstance(value, list):
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(kinds) != len(value):

@@ -22,7 +22,9 @@ def quality_table(result: dict[str, Any]) -> str:
 def train_table(result: dict[str, Any]) -> str:
     """Where the run is, and its last evaluation."""
     state = "interrupted" if result["interrupted"] else "done"
-    lines = [f"{state} at step {result['step']} after {result['seconds']:.0f} s of training; checkpoints in {result['out']}"]
+    lines = [
+        f"{state} at step {result['step']} after {result['seconds']:.0f} s of training; checkpoints in {result['out']}"
+    ]
     return "\n".join(lines + ([quality_table(result["metrics"])] if result["metrics"] else []))
 
 

@@ -1,6 +1,5 @@
-"""Float model to integer model: recipes, quantizers, calibration, training and storage."""
+"""Float model to integer model: recipes, quantizers, calibration and training."""
 
-from edgeseg.quantize.checkpoint import Quantized, load_quantized, save_quantized
 from edgeseg.quantize.modules import ActivationQuantizer, QuantConv2d, set_phase
 from edgeseg.quantize.prepare import prepare
 from edgeseg.quantize.qat import (
@@ -19,7 +18,6 @@ __all__ = [
     "ActivationQuantizer",
     "Progress",
     "QuantConv2d",
-    "Quantized",
     "Recipe",
     "calibrate",
     "count_integer_weights",
@@ -27,9 +25,7 @@ __all__ = [
     "distillation_loss",
     "find_recipe",
     "fine_tune",
-    "load_quantized",
     "prepare",
     "quantize",
-    "save_quantized",
     "set_phase",
 ]

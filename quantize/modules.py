@@ -73,16 +73,12 @@ class ActivationQuantizer(nn.Module):
             raise RuntimeError("calibration met values that are not finite")
         self._samples = []
         low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        best = (float("inf"), 1.0, 0)
-        for index in range(_CLIP_CANDIDATES):
-            keep = 1.0 - index / (2 * _CLIP_CANDIDATES)  # 1.0 down to just above 0.5
-            scale, zero_point = fit_grid(low * keep, high * keep, self.bits)
-            rounded = torch.fake_quantize_per_tensor_affine(values, scale, zero_point, self.low, self.high)
-            error = float((rounded - values).square().mean())
-            if error < best[0]:
-                best = (error, scale, zero_point)
-        self.scale.fill_(best[1])
-        self.zero_point.fill_(best[2])
+        keeps = [1.0 - index / (2 * _CLIP_CANDIDATES) for index in range(_CLIP_CANDIDATES)]  # 1.0 to above 0.5
+        high = min((high * keep for keep in keeps), key=lambda end: self._error(values, low, end))
+        low = min((low * keep for keep in keeps), key=lambda end: self._error(values, end, high))
+        scale, zero_point = fit_grid(low, high, self.bits)
+        self.scale.fill_(scale)
+        self.zero_point.fill_(zero_point)
 
     def set_phase(self, phase: Phase) -> None:
         """Switches what forward does; `deploy` turns the grid into constants of the graph.
@@ -94,6 +90,10 @@ class ActivationQuantizer(nn.Module):
             raise RuntimeError("an activation quantizer has no grid; calibrate, or load a quantized checkpoint")
         self._grid = (float(self.scale), int(self.zero_point))
         self.phase = phase
+
+    def _error(self, values: torch.Tensor, low: float, high: float) -> float:
+        rounded = torch.fake_quantize_per_tensor_affine(values, *fit_grid(low, high, self.bits), self.low, self.high)
+        return float((rounded - values).square().mean())
 
     def set_storage(self, storage: ActivationStorage) -> None:
         """What a deployed graph calls the integers: -128..127, or the same plus 128 (for ONNX Runtime on x86)."""

@@ -145,7 +145,7 @@ def _calibration(samples: Samples, size: tuple[int, int]) -> list[torch.Tensor]:
     count = min(CALIBRATION_IMAGES, len(samples))
     images = [letterbox(samples[i * len(samples) // count].image, size)[0] for i in range(count)]
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
-    return list(stacked.split(8))
+    return [stacked[i : i + 8] for i in range(0, count, 8)]
 
 
 def _training_images(checkpoint: Checkpoint, samples: Samples, steps: int) -> Iterator[torch.Tensor]:

@@ -141,6 +141,11 @@ def test_the_wheel_and_the_sdist_hold_edgeseg_and_nothing_else_at_the_top(tmp_pa
     wheel = next(tmp_path.glob("*.whl"))
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"edgeseg"}
-    for wanted in ("edgeseg/cli.py", "edgeseg/export/api.py", "edgeseg/bench/report.html", "edgeseg/configs/street.toml"):
+    for wanted in (
+        "edgeseg/cli.py",
+        "edgeseg/export/api.py",
+        "edgeseg/bench/report.html",
+        "edgeseg/configs/street.toml",
+    ):
         assert wanted in names
     assert len(names) == len(set(names))

@@ -22,7 +22,7 @@ _FRONT_ODDS = {
     "waterfront": (0.64, 0.2, 0.08, 0.08),
 }
 """Shares of _FRONTS, then of gaps with a tree."""
-_FRONT_LENGTHS_M = {"building": (7.0, 17.0), "wall": (6.0, 13.0), "vegetation": (4.0, 10.0)}
+_FRONT_LENGTHS_M = {"building": (7.0, 17.0), "wall": (8.0, 17.0), "vegetation": (4.0, 10.0)}
 
 
 def lay_out(rng: np.random.Generator, *, size: tuple[int, int]) -> Scene:
@@ -74,14 +74,14 @@ class _Side:
         verge_odds = {"city": 0.1, "waterfront": 0.3}.get(place, 0.6)
         verge = rng.uniform(0.8, 2.0) if rng.random() < verge_odds else 0.0
         inner = edge + sign * verge
-        self.pavement = (inner, inner + sign * rng.uniform(1.4, 3.0))
+        self.pavement = (inner, inner + sign * rng.uniform(2.0, 3.8))
         at_water = place == "waterfront" and sign == -1
         self._lay_ground(edge, at_water)
         if not at_water:
             self._line_up()
         elif rng.random() < 0.3:
             end = crossing[0] if crossing else _FAR_M
-            self.blocks.append(_block(rng, "wall", self.pavement[1], 1.0, end, height=rng.uniform(0.5, 0.9)))
+            self.blocks.append(_block(rng, "wall", self.pavement[1], 1.0, end, height=rng.uniform(0.7, 1.1)))
         self._furnish()
 
     def _lay_ground(self, edge: float, at_water: bool) -> None:
@@ -142,7 +142,7 @@ def _block(
         return Block("building", x, z0, z1, rng.uniform(4.0, 15.0), rng.uniform(6, 12), albedo, draw_seed(rng))
     if category == "wall":
         albedo = tint(rng, (-0.03, 0.14) if rng.random() < 0.7 else (0.3, 0.7), (0.08, 0.5), (0.35, 0.85))
-        return Block("wall", x, z0, z1, height or rng.uniform(1.9, 3.4), 0.3, albedo, draw_seed(rng))
+        return Block("wall", x, z0, z1, height or rng.uniform(2.6, 4.4), 0.3, albedo, draw_seed(rng))
     albedo = tint(rng, (0.18, 0.4), (0.35, 0.7), (0.25, 0.52))
     return Block("vegetation", x, z0, z1, rng.uniform(1.4, 3.2), rng.uniform(1.5, 3.0), albedo, draw_seed(rng))
 
@@ -151,7 +151,7 @@ def _camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
     side = min(size)
     height, width = size[0] / side, size[1] / side
     center = (width * rng.uniform(0.3, 0.7), height * rng.uniform(0.36, 0.5))
-    return Camera(width, height, center, focal=rng.uniform(0.9, 1.15), elevation=rng.uniform(1.8, 2.9))
+    return Camera(width, height, center, focal=rng.uniform(0.9, 1.15), elevation=rng.uniform(2.6, 4.0))
 
 
 def _light(rng: np.random.Generator) -> Light:

@@ -19,7 +19,8 @@ class _SyncedNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         dims = [d for d in range(input.dim()) if d != 1]
         count = torch.tensor([input.numel() / input.shape[1]], dtype=input.dtype, device=input.device)
-        sums = all_reduce(torch.cat([input.sum(dims), (input * input).sum(dims), count]))
+        local = torch.cat([input.sum(dims), (input * input).sum(dims), count])
+        sums: torch.Tensor = all_reduce(local)  # type: ignore[no-untyped-call]
         total, squares, number = sums[: self.num_features], sums[self.num_features : -1], sums[-1]
         mean = total / number
         variance = squares / number - mean * mean
@@ -30,7 +31,8 @@ class _SyncedNorm(nn.modules.batchnorm._BatchNorm):
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         shape = [1, -1] + [1] * (input.dim() - 2)
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        return input * scale.view(shape) + (self.bias - mean * scale).view(shape)
+        result: torch.Tensor = input * scale.view(shape) + (self.bias - mean * scale).view(shape)
+        return result
 
 
 def synchronise_norms(model: nn.Module) -> nn.Module:
@@ -38,7 +40,8 @@ def synchronise_norms(model: nn.Module) -> nn.Module:
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return model
     if next(model.parameters()).is_cuda:
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
     for name, child in model.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             synced = _SyncedNorm(child.num_features, child.eps, child.momentum)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ class Trainer:
         ours, theirs = config_to_dict(self.config), config_to_dict(checkpoint.config)
         if changed := [f"{part}.{key}" for part in ours for key in ours[part] if ours[part][key] != theirs[part][key]]:
             raise InputError(
-                f"{checkpoint.path} was trained with another {', '.join(changed)}; resume with the same, or choose a new --out"
+                f"{checkpoint.path} was trained with another {', '.join(changed)}; resume with the same or choose --out"
             )
         load_weights(self.model, checkpoint.tensors["model"], checkpoint.path)
         self.average.module.load_state_dict(checkpoint.tensors["weights"])
@@ -136,9 +137,8 @@ class Trainer:
         else:
             self.save("last")
             if self.fabric.is_global_zero:
-                say(
-                    f"stopped at step {self.clock.step} by {signal.Signals(self.stop_signal).name}; --resume continues from {self.out}"
-                )
+                name = signal.Signals(self.stop_signal).name
+                say(f"stopped at step {self.clock.step} by {name}; --resume continues from {self.out}")
         return self.metrics
 
     @property
@@ -281,14 +281,10 @@ def make_fabric(config: Config, *, devices: int = 1) -> Fabric:
 
 
 def _local_processes() -> int:
-    import os
-
     return int(os.environ["LOCAL_WORLD_SIZE"])
 
 
 def _nodes() -> int:
-    import os
-
     return int(os.environ["WORLD_SIZE"]) // int(os.environ["LOCAL_WORLD_SIZE"])
 
 

@@ -8,14 +8,15 @@ throughout, one layer per stride, a position map on the pixels, mask embeddings 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from edgeseg.config import ModelConfig
-from edgeseg.models.layers import ConvNorm, LinearNorm, PositionEmbedding
+from edgeseg.models.layers import ConvNorm, FrozenPosition, LinearNorm, PositionEmbedding
 from edgeseg.models.pixel_decoder import PixelDecoder
-from edgeseg.models.registry import register_head
+from edgeseg.models.registry import Head, register_head
 from edgeseg.structures import Prediction, Slots
 
 
@@ -46,6 +47,22 @@ class ClusterHead(nn.Module):
         return self.norm(logits.unsqueeze(1)).squeeze(1), embedding
 
 
+class KMeansStep(NamedTuple):
+    """What one k-means layer gives.
+
+    Attributes:
+        queries: (B N, D), updated.
+        entering: (B N, D) embedding of the queries before the update, which the layer's classes are read from.
+        logits: (B, N, h w) mask logits.
+        embedding: (B, D, h, w) of the pixels.
+    """
+
+    queries: torch.Tensor
+    entering: torch.Tensor
+    logits: torch.Tensor
+    embedding: torch.Tensor
+
+
 class KMeansLayer(nn.Module):
     """One k-means cross-attention, self-attention and feed-forward step over the queries.
 
@@ -59,7 +76,7 @@ class KMeansLayer(nn.Module):
         super().__init__()
         dim, self.num_queries, self.num_heads = config.query_dim, config.num_queries, config.num_heads
         self.pixel_in = ConvNorm(pixel_channels, dim, relu=False)
-        self.position = PositionEmbedding(dim, size)
+        self.position: PositionEmbedding | FrozenPosition = PositionEmbedding(dim, size)
         self.query_in = LinearNorm(dim, dim, relu=True)
         self.cluster = ClusterHead(dim, config)
         self.value = ConvNorm(dim, dim, relu=False)
@@ -71,15 +88,12 @@ class KMeansLayer(nn.Module):
         self.pool = nn.MaxPool2d((config.num_queries, 1), stride=(config.num_queries, 1))
         self.relu = nn.ReLU()
 
-    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> KMeansStep:
         """Updates the queries from one map.
 
         Args:
             pixels: (B, Cp, h, w).
             queries: (B N, D).
-
-        Returns:
-            New queries (B N, D), mask logits (B, N, h w), pixel embedding (B, D, h, w).
         """
         p = self.relu(self.pixel_in(pixels) + self.position())
         q = self.query_in(queries)
@@ -87,7 +101,7 @@ class KMeansLayer(nn.Module):
         update = torch.bmm(self.assign(logits.detach()), self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
         queries = queries + self.update_out(self.update_norm(update.flatten(0, 1)))
         queries = self.relu(queries + self.attention_out(self.attend(q)))
-        return self.relu(queries + self.ffn(queries)), logits, embedding
+        return KMeansStep(self.relu(queries + self.ffn(queries)), q, logits, embedding)
 
     def assign(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, N, P) logits -> 1 where a slot is the pixel's best, else 0 (every best one, where several tie)."""
@@ -126,7 +140,7 @@ class TrainingBranches(nn.Module):
         )
 
 
-class KMaxHead(nn.Module):
+class KMaxHead(Head):
     """Pixel decoder, k-means layers and the final predictor.
 
     Args:
@@ -157,7 +171,7 @@ class KMaxHead(nn.Module):
         self.class_in = LinearNorm(dim, dim, relu=True)
         self.classify = class_layer(dim, num_categories)
         self.mask_in = LinearNorm(dim, dim, relu=True)
-        self.position = PositionEmbedding(4 * config.decoder_dims[3], self.size)
+        self.position: PositionEmbedding | FrozenPosition = PositionEmbedding(4 * config.decoder_dims[3], self.size)
         self.cluster = ClusterHead(4 * config.decoder_dims[3], config)
         self.training_branches: nn.ModuleList | None = nn.ModuleList(
             TrainingBranches(config, num_categories) for _ in self.layers
@@ -168,7 +182,7 @@ class KMaxHead(nn.Module):
         maps = self.decoder(pyramid)
         queries = self.start(pyramid[0])
         for level, layer in zip(self.levels, self.layers, strict=True):
-            queries, _, _ = layer(maps[level], queries)
+            queries = layer(maps[level], queries).queries
         return self.predict(maps[3], queries).slots
 
     def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> list[Prediction]:
@@ -179,12 +193,13 @@ class KMaxHead(nn.Module):
         queries = self.start(pyramid[0])
         predictions = []
         for level, layer, branch in zip(self.levels, self.layers, self.training_branches, strict=True):
-            pixels = maps[level]
-            shape = pixels.shape[-2:]
-            entering = layer.query_in(queries)
-            queries, logits, embedding = layer(pixels, queries)
-            slots = Slots(self.to_slots(branch.classify(entering)), logits.unflatten(2, shape))
-            predictions.append(Prediction(slots, embedding, branch.semantic(embedding)))
+            assert isinstance(branch, TrainingBranches)
+            step: KMeansStep = layer(maps[level], queries)
+            queries = step.queries
+            slots = Slots(
+                self.to_slots(branch.classify(step.entering)), step.logits.unflatten(2, maps[level].shape[-2:])
+            )
+            predictions.append(Prediction(slots, step.embedding, branch.semantic(step.embedding)))
         return [self.predict(maps[3], queries), *predictions]
 
     def start(self, like: torch.Tensor) -> torch.Tensor:
@@ -205,8 +220,13 @@ class KMaxHead(nn.Module):
     def strip(self) -> None:
         """Drops the training-only branches and freezes what is constant, in place."""
         self.training_branches = None
-        for owner in (self, *self.layers):
-            owner.position = owner.position.freeze()  # type: ignore[operator,assignment]
+        owners: list[KMaxHead | KMeansLayer] = [
+            self,
+            *(layer for layer in self.layers if isinstance(layer, KMeansLayer)),
+        ]
+        for owner in owners:
+            if isinstance(owner.position, PositionEmbedding):
+                owner.position = owner.position.freeze()
 
 
 def class_layer(dim: int, num_categories: int) -> nn.Linear:

@@ -24,7 +24,7 @@ class MobileNetV3(Backbone):
         super().__init__()
         self.features = features[: taps[-1] + 1]
         self.taps = taps
-        c4, c8, c16, c32 = (int(features[tap].out_channels) for tap in taps)
+        c4, c8, c16, c32 = (_out_channels(features[tap]) for tap in taps)
         self.channels = (c4, c8, c16, c32)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -35,6 +35,12 @@ class MobileNetV3(Backbone):
             if index in self.taps:
                 pyramid.append(image)
         return tuple(pyramid)
+
+
+def _out_channels(block: nn.Module) -> int:
+    channels = block.out_channels
+    assert isinstance(channels, int)
+    return channels
 
 
 @register_backbone("mobilenet_v3_small")

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeseg.config import ModelConfig
-from edgeseg.models.registry import BACKBONES, HEADS, Backbone, find
+from edgeseg.models.registry import BACKBONES, HEADS, Backbone, Head, find
 from edgeseg.structures import InputError, Prediction, Slots
 
 
@@ -30,7 +30,7 @@ class SlotsModel(nn.Module):
     def __init__(self, config: ModelConfig, num_categories: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         self.backbone: Backbone = find(BACKBONES, config.backbone, "backbone")()
-        self.head = find(HEADS, config.head, "head")(config, self.backbone.channels, num_categories, image_size)
+        self.head: Head = find(HEADS, config.head, "head")(config, self.backbone.channels, num_categories, image_size)
         self.register_buffer("mean", torch.tensor(config.mean).reshape(1, 3, 1, 1), persistent=False)
         inverse_std = 1.0 / torch.tensor(config.std).reshape(1, 3, 1, 1)
         self.register_buffer("inverse_std", inverse_std, persistent=False)

@@ -24,7 +24,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, in_channels, h, w) -> (B, 4 width, h, w)."""
-        return self.relu(self.branch(x) + self.shortcut(x))
+        result: torch.Tensor = self.relu(self.branch(x) + self.shortcut(x))
+        return result
 
 
 class PixelDecoder(nn.Module):

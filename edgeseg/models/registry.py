@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from edgeseg.config import ModelConfig, nearest
-from edgeseg.structures import InputError, Slots
+from edgeseg.structures import InputError, Prediction, Slots
 
 
 class Backbone(nn.Module):
@@ -24,15 +25,24 @@ class Backbone(nn.Module):
     channels: tuple[int, int, int, int]
 
 
-class PanopticHead(Protocol):
-    """What a head adds to a backbone; see `edgeseg.models.kmax` for the one that is documented in full."""
+class Head(nn.Module, ABC):
+    """What a registered head builder returns: a module that turns a pyramid into slots."""
 
-    def __call__(self, pyramid: tuple[torch.Tensor, ...]) -> Slots:
-        """Slots from the pyramid."""
+    @abstractmethod
+    def forward(self, pyramid: tuple[torch.Tensor, ...]) -> Slots:
+        """Slots with masks at stride 4 from the maps of strides 4, 8, 16, 32."""
+
+    @abstractmethod
+    def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> list[Prediction]:
+        """What the losses compare, the final prediction first."""
+
+    @abstractmethod
+    def strip(self) -> None:
+        """Drops what only training needs and freezes what is constant, in place."""
 
 
 BackboneBuilder = Callable[[], Backbone]
-HeadBuilder = Callable[[ModelConfig, tuple[int, int, int, int], int, tuple[int, int]], nn.Module]
+HeadBuilder = Callable[[ModelConfig, tuple[int, int, int, int], int, tuple[int, int]], Head]
 
 BACKBONES: dict[str, BackboneBuilder] = {}
 HEADS: dict[str, HeadBuilder] = {}
@@ -61,7 +71,7 @@ def find(registry: dict[str, _Builder], name: str, kind: str) -> _Builder:
     return registry[name]
 
 
-def _register(registry: dict[str, Callable[..., nn.Module]], name: str) -> Callable[[_Builder], _Builder]:
+def _register(registry: dict[str, Any], name: str) -> Callable[[_Builder], _Builder]:
     def add(builder: _Builder) -> _Builder:
         if name in registry:
             raise ValueError(f"{name!r} is registered twice")

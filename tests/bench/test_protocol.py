@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from edgeseg.bench import protocol
@@ -15,46 +14,13 @@ from edgeseg.bench.worker import _is_settled
 from edgeseg.config import Config, DataConfig, ModelConfig
 from edgeseg.engine.checkpoint import save_checkpoint
 from edgeseg.models import build_model
-from edgeseg.structures import Category, CheckError, InputError
-
-SIZE = (64, 64)
-
-
-def write_onnx(path: Path, *, num_products: int, width: int = 512) -> Target:
-    """A real ONNX file with the deployed graph's input and outputs that multiplies square matrices on the way."""
-    onnx = pytest.importorskip("onnx", reason="pip install 'edgeseg[onnx]'")
-    helper, kinds = onnx.helper, onnx.TensorProto
-    weight = np.eye(width, dtype=np.float32)
-    nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=kinds.FLOAT),
-        helper.make_node("ReduceMean", ["pixels"], ["mean"], keepdims=0),
-        helper.make_node("Mul", ["weight", "mean"], ["x0"]),
-    ]
-    nodes += [helper.make_node("MatMul", [f"x{i}", "weight"], [f"x{i + 1}"]) for i in range(num_products)]
-    nodes += [
-        helper.make_node("Cast", [f"x{num_products}"], ["slot_map"], to=kinds.UINT8),
-        helper.make_node("Cast", ["mean"], ["slot_category"], to=kinds.INT32),
-        helper.make_node("Identity", ["mean"], ["slot_score"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "products",
-        [helper.make_tensor_value_info("image", kinds.UINT8, [1, *SIZE, 3])],
-        [
-            helper.make_tensor_value_info("slot_map", kinds.UINT8, [width, width]),
-            helper.make_tensor_value_info("slot_category", kinds.INT32, []),
-            helper.make_tensor_value_info("slot_score", kinds.FLOAT, []),
-        ],
-        [onnx.numpy_helper.from_array(weight, "weight")],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(path))
-    return Target(path, "tiny.edgeseg", path.name, "0" * 64, "onnx", "float32", "graph", SIZE)
+from edgeseg.structures import CheckError, InputError
+from tests.bench.tiny import CATEGORIES, SIZE, write_onnx
 
 
 @pytest.mark.slow
 def test_eight_times_the_products_take_about_eight_times_as_long(tmp_path: Path) -> None:
     """512^3 multiply-adds a product swamp everything else; the factor is wide because machines are shared."""
-    pytest.importorskip("onnxruntime", reason="pip install 'edgeseg[onnx]'")
     few, many = write_onnx(tmp_path / "few.onnx", num_products=4), write_onnx(tmp_path / "many.onnx", num_products=32)
     seen: list[str] = []
     records = measure(
@@ -78,11 +44,10 @@ def test_eight_times_the_products_take_about_eight_times_as_long(tmp_path: Path)
 
 @pytest.mark.slow
 def test_the_eager_reference_is_timed_from_a_checkpoint(tmp_path: Path) -> None:
-    categories = [Category(1, "car", True, (200, 0, 0)), Category(2, "road", False, (90, 90, 90))]
     config = Config(data=DataConfig(image_size=SIZE), model=ModelConfig(num_queries=8))
-    weights = build_model(config.model, len(categories), SIZE).state_dict()
+    weights = build_model(config.model, len(CATEGORIES), SIZE).state_dict()
     path = tmp_path / "best.safetensors"
-    save_checkpoint(path, {"weights": weights}, config=config, categories=categories, step=0, metrics={})
+    save_checkpoint(path, {"weights": weights}, config=config, categories=CATEGORIES, step=0, metrics={})
     target = Target(path, "tiny.edgeseg", "torch", "0" * 64, "torch", "float32", "graph", SIZE)
     (record,) = measure([target], threads=(1,), seconds=0.2, rounds=1)
     assert record.latency is not None

@@ -64,7 +64,9 @@ def test_an_empty_folder_says_what_is_missing(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
-def test_a_failed_write_leaves_the_old_checkpoint_and_no_scraps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_checkpoint_and_no_scraps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "best.safetensors"
     write(path)
     before = path.read_bytes()

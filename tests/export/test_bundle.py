@@ -122,7 +122,7 @@ def test_later_minor_schema_is_read(bundle: Bundle) -> None:
 
 def test_missing_entry_is_one_line(bundle: Bundle) -> None:
     edit(bundle, categories=[{"id": 1}])
-    with pytest.raises(InputError, match="not as docs/bundle.md says"):
+    with pytest.raises(InputError, match=r"not as docs/bundle\.md says"):
         open_bundle(bundle.path)
 
 

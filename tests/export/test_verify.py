@@ -47,7 +47,7 @@ def test_artifact_below_its_floor_is_refused(precision: str, share: float, passe
     if passes:
         check(verdict(share), file="a.onnx", precision=precision)
     else:
-        with pytest.raises(CheckError, match="a.onnx differs from the torch model"):
+        with pytest.raises(CheckError, match=r"a\.onnx differs from the torch model"):
             check(verdict(share), file="a.onnx", precision=precision)
 
 

@@ -13,7 +13,7 @@ from edgeseg.structures import Slots
 
 QMIN, QMAX = -128, 127
 CALM = 0.1
-"""Weight of what moves a query: with random weights a full step makes the hard assignment chaotic, a trained net is not."""
+"""Weight of what moves a query: with random weights a full step makes the hard assignment chaotic."""
 
 
 class ActQuant(nn.Module):
@@ -208,13 +208,15 @@ class ToySlots(nn.Module):
 
 
 class Chain(nn.Module):
-    """Every integer operator in a row: 3x3 stride 2, depthwise, 1x1, residual sum, 1x1, and a linear layer on pixels.
+    """Every integer operator in a row: 3x3 stride 2, depthwise, 1x1, residual sum, 1x1, and a linear layer on 12 pixels.
 
-    Its Slots are no slots: mask_logits (1, 8, H/2, W/2) is the last convolution, class_logits (1, P, 5) the linear layer.
+    32x32 images. Its Slots are no slots: mask_logits (1, 8, 16, 16) is the last convolution, class_logits (1, 12, 5) the
+    linear layer.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.register_buffer("pick", F.one_hot(torch.arange(0, 252, 21), 256).float()[None])
         self.image = ActQuant()
         self.first, self.depthwise = Conv(3, 16, 3, stride=2), Conv(16, 16, 3, groups=16)
         self.pointwise, self.last = Conv(16, 16, act="none"), Conv(16, 8, act="none")
@@ -225,7 +227,7 @@ class Chain(nn.Module):
     def forward(self, image: Tensor) -> Slots:
         x = self.first(self.image((image - 128.0) * 0.015625))  # a power of two: no rounding before the first grid
         x = self.sum(x + self.pointwise(self.depthwise(x)))
-        rows = self.class_in(x.flatten(2).permute(0, 2, 1))
+        rows = self.class_in(torch.bmm(self.pick, x.flatten(2).permute(0, 2, 1)))  # one 1 a row: exact
         return Slots(self.class_out(F.linear(rows, self.class_head(), self.class_head.bias)), self.last(x))
 
 

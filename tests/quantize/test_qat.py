@@ -1,26 +1,14 @@
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from edgeseg.quantize import (
-    Progress,
-    Quantized,
-    Recipe,
-    deploy,
-    distillation_loss,
-    find_recipe,
-    load_quantized,
-    quantize,
-    save_quantized,
-)
+from edgeseg.quantize import Progress, Recipe, deploy, distillation_loss, find_recipe, prepare, quantize, set_phase
 from edgeseg.structures import CheckError, InputError, Slots
 from tests.quantize.tiny import SIZE, TinySlots, images, warmed
 
@@ -44,17 +32,17 @@ def test_training_brings_a_coarse_grid_back_to_the_float_model() -> None:
     coarse = Recipe(name="test", weight_bits=4)
     held_out = images(16, seed=99)
     before = divergence(model, quantize(model, coarse, calibration=CALIBRATION), held_out)
-    batches = (images(8, seed=1000 + step) for step in range(150))
+    batches = (images(8, seed=1000 + step) for step in range(60))
     steps: list[Progress] = []
     trained = quantize(
         model,
-        replace(coarse, qat_steps=150, qat_lr=3e-3),
+        replace(coarse, qat_steps=60, qat_lr=3e-3),
         calibration=CALIBRATION,
         batches=batches,
         on_progress=steps.append,
     )
     assert divergence(model, trained, held_out) < 0.5 * before
-    assert [progress.step for progress in steps] == list(range(1, 151))
+    assert [progress.step for progress in steps] == list(range(1, 61))
 
 
 def test_eight_bits_without_training_stay_close_to_float() -> None:
@@ -91,72 +79,21 @@ def test_recipe_that_can_not_be_is_refused(change: dict[str, Any]) -> None:
         replace(PTQ, **change)
 
 
-def test_saved_model_answers_the_same_after_loading(tmp_path: Path) -> None:
-    quantized = saved(tmp_path)
-    loaded = load_quantized(tmp_path, build)
+def test_state_dict_of_another_network_of_the_class_restores_the_answers() -> None:
+    """Everything that training or calibration set is in the state: norms folded to scalars and position maps too."""
+    model = quantize(warmed(TinySlots()), PTQ, calibration=CALIBRATION)
+    restored = prepare(warmed(TinySlots(), seed=7), PTQ, torch.zeros(1, 3, *SIZE))
+    restored.load_state_dict(model.state_dict())
+    set_phase(restored, "train")
     batch = images(2, seed=5)
     with torch.no_grad():
-        assert torch.equal(loaded.model(batch).mask_logits, quantized.model(batch).mask_logits)
-        assert torch.equal(deploy(loaded.model)(batch).class_logits, quantized.model(batch).class_logits)
-    assert (loaded.recipe, loaded.meta) == (quantized.recipe, quantized.meta)
+        assert torch.equal(restored(batch).mask_logits, model(batch).mask_logits)
+        assert torch.equal(deploy(restored)(batch).class_logits, model(batch).class_logits)
 
 
-def test_nothing_but_the_two_files_is_left_in_the_folder(tmp_path: Path) -> None:
-    saved(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["quantized.json", "weights.safetensors"]
-
-
-def test_changed_byte_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path)
-    weights = tmp_path / "weights.safetensors"
-    content = bytearray(weights.read_bytes())
-    content[-1] ^= 1
-    weights.write_bytes(content)
-    with pytest.raises(InputError, match="sha256 differs"):
-        load_quantized(tmp_path, build)
-
-
-def test_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    saved(tmp_path)
-    with pytest.raises(InputError, match="another model"):
-        load_quantized(tmp_path, lambda meta: TinySlots(num_queries=5))
-
-
-@pytest.mark.parametrize(
-    "content, reason",
-    [("{", "is not JSON"), ("[]", "has schema None"), ('{"schema": 99}', "has schema 99"), ('{"schema": 1}', "lacks")],
-)
-def test_damaged_description_is_refused(tmp_path: Path, content: str, reason: str) -> None:
-    saved(tmp_path)
-    (tmp_path / "quantized.json").write_text(content)
-    with pytest.raises(InputError, match=reason):
-        load_quantized(tmp_path, build)
-
-
-def test_folder_without_checkpoint_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
-        load_quantized(tmp_path / "nothing", build)
-
-
-def test_unknown_recipe_key_names_the_nearest(tmp_path: Path) -> None:
-    saved(tmp_path)
-    path = tmp_path / "quantized.json"
-    description = json.loads(path.read_text())
-    description["recipe"]["weight_bit"] = description["recipe"].pop("weight_bits")
-    path.write_text(json.dumps(description))
-    with pytest.raises(InputError, match="did you mean 'weight_bits'"):
-        load_quantized(tmp_path, build)
-
-
-def build(meta: dict[str, Any]) -> nn.Module:
-    return TinySlots(num_queries=int(meta["num_queries"]))
-
-
-def saved(folder: Path) -> Quantized:
-    model = quantize(warmed(TinySlots()), PTQ, calibration=CALIBRATION)
-    quantized = Quantized(model, PTQ, {"num_queries": 4})
-    save_quantized(folder, quantized, image_size=SIZE)
-    return quantized
+def test_graph_without_grids_can_not_be_deployed() -> None:
+    with pytest.raises(RuntimeError, match="has no grid"):
+        deploy(prepare(warmed(TinySlots()), PTQ, torch.zeros(1, 3, *SIZE)))
 
 
 @torch.no_grad()
