@@ -96,8 +96,8 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
     data = ReportData(
         title="edgeseg quickstart",
         summary=(
-            f"{config.model.backbone} with ReMaX training, {minutes:g} minutes on procedural street scenes, then int8 by "
-            f"quantization-aware training, exported to {len({a.runtime for a in bundle.artifacts})} runtimes."
+            f"{config.model.backbone} with ReMaX training, {minutes:g} minutes on procedural street scenes, then int8 "
+            f"by quantization-aware training, exported to {len({a.runtime for a in bundle.artifacts})} runtimes."
         ),
         facts=_facts(trainer, bundle, spent),
         categories=train.categories,
@@ -195,9 +195,9 @@ def _artifact_reports(
     reports = []
     for precision, file in (("float32", reference), ("int8", "int8.safetensors")):
         name = f"torch {precision}"
-        size = (run / ("best.safetensors" if precision == "float32" else file)).stat().st_size
-        totals = {"total": group(name, "all"), "things": group(name, "things"), "stuff": group(name, "stuff")}
-        reports.append(ArtifactReport(name, file, "torch", precision, "app", size, **totals))
+        size = (run / file).stat().st_size
+        total, things, stuff = group(name, "all"), group(name, "things"), group(name, "stuff")
+        reports.append(ArtifactReport(name, file, "torch", precision, "app", size, total, things, stuff))
     for artifact in bundle.artifacts:
         name = f"{artifact.runtime} {artifact.precision}"
         floor = floor_of(artifact.precision)

@@ -79,13 +79,13 @@ class LossConfig:
     reclass_eta: float = 0.1
     """Strength of ReClass, 0..1."""
     class_weight: float = 3.0
-    """Weight of the class term."""
-    dice_weight: float = 3.0
-    """Weight of the dice term."""
-    mask_id_weight: float = 0.3
-    """Weight of the per-pixel cross entropy over slots."""
-    discrimination_weight: float = 1.0
-    """Weight of the instance discrimination term."""
+    """Weight of the class term (3 as published)."""
+    dice_weight: float = 6.0
+    """Weight of the dice term (3 as published)."""
+    mask_id_weight: float = 1.0
+    """Weight of the per-pixel cross entropy over slots (0.3 as published)."""
+    discrimination_weight: float = 0.3
+    """Weight of the instance discrimination term (1 as published)."""
     discrimination_pixels: int = 256
     """Pixels sampled per image for it (4096 as published; its cost is the square)."""
     min_weight: float = 0.3

@@ -37,7 +37,6 @@ class ExecuTorch:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-        _give_each_user_its_dequantize(program.graph_module)
         edge = to_edge_transform_and_lower(
             program,
             partitioner=[XnnpackPartitioner()],
@@ -79,17 +78,6 @@ class ExecuTorch:
     def engine(self) -> str:
         """See Runtime."""
         return f"executorch {importlib.metadata.version('executorch')} (portable + XNNPACK, this machine's CPU)"
-
-
-def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
-    """One dequantize per user: a partition owns its inputs' dequantize, and a shared one ties two in a cycle."""
-    dequantize = torch.ops.quantized_decomposed.dequantize_per_tensor.default
-    for node in module.graph.find_nodes(op="call_function", target=dequantize):
-        for user in list(node.users)[1:]:
-            with module.graph.inserting_after(node):
-                twin = module.graph.node_copy(node)
-            user.replace_input_with(node, twin)
-    module.recompile()
 
 
 RUNTIME = ExecuTorch()

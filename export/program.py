@@ -41,8 +41,11 @@ def export_program(graph: DeployedGraph, runtime: Runtime, image_size: tuple[int
             set_storage(runtime.activation_storage)
     with torch.no_grad():
         if runtime.input == "pixels":
-            return torch.export.export(_FromPixels(graph).eval(), (torch.zeros(1, 3, height, width),))
-        return torch.export.export(graph.eval(), (torch.zeros(1, height, width, 3, dtype=torch.uint8),))
+            program = torch.export.export(_FromPixels(graph).eval(), (torch.zeros(1, 3, height, width),))
+        else:
+            program = torch.export.export(graph.eval(), (torch.zeros(1, height, width, 3, dtype=torch.uint8),))
+    _give_each_user_its_dequantize(program.graph_module)
+    return program
 
 
 def convert(program: ExportedProgram, runtime: Runtime, merge: MergeMode, path: Path, *, log: Path) -> None:
@@ -79,6 +82,21 @@ def convert(program: ExportedProgram, runtime: Runtime, merge: MergeMode, path: 
             reason = lines[-1] if child.returncode > 0 else f"killed by signal {-child.returncode}"
             raise CheckError(f"converting {path.name} for {runtime.name} failed: {reason}; its log is {log}")
         shutil.move(made, path)  # the temporary folder may be on another file system
+
+
+def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
+    """One dequantize per user; the values are the same.
+
+    ExecuTorch: a partition owns its inputs' dequantize, and a shared one ties two partitions in a cycle. LiteRT's
+    converter loses the shape of one whose users want different layouts, and stops.
+    """
+    dequantize = torch.ops.quantized_decomposed.dequantize_per_tensor.default
+    for node in module.graph.find_nodes(op="call_function", target=dequantize):
+        for user in list(node.users)[1:]:
+            with module.graph.inserting_after(node):
+                twin = module.graph.node_copy(node)
+            user.replace_input_with(node, twin)
+    module.recompile()
 
 
 def _main(name: str, merge: MergeMode, saved: str, made: str) -> None:

@@ -78,13 +78,18 @@ def equal_pixels(merged: Merged, wanted: Merged) -> NDArray[np.bool_]:
     return equal
 
 
+def floor_of(precision: str) -> float:
+    """Share of equal pixels that an artifact of this precision must reach."""
+    return FLOOR.get(precision, QUANTIZED_FLOOR)
+
+
 def check(verdict: Verdict, *, file: str, precision: str) -> None:
     """Refuses an artifact below its floor.
 
     Raises:
         CheckError: With both numbers.
     """
-    floor = FLOOR.get(precision, QUANTIZED_FLOOR)
+    floor = floor_of(precision)
     if not verdict.pixels_equal >= floor:
         raise CheckError(
             f"{file} differs from the torch model: {verdict.pixels_equal:.4f} of the pixels are equal on "

@@ -190,49 +190,52 @@ class QuantConv2d(nn.Module):
 class QuantConstant(nn.Module):
     """A constant map on an integer grid of its own, such as a position map that is added to features.
 
+    Rounded once, when it is made: only integers are kept, so that no exported file carries the float map along.
+
     Attributes:
-        value: float32 constant of any shape; not trained.
+        value_int8: int8 constant of any shape.
+        scale: () float32 step of its grid.
+        zero_point: () int32 integer that stands for 0.0.
     """
 
-    value: torch.Tensor
     value_int8: torch.Tensor
+    scale: torch.Tensor
+    zero_point: torch.Tensor
+    value_float: torch.Tensor
 
     def __init__(self, value: torch.Tensor, bits: int = 8) -> None:
         super().__init__()
-        self.bits = bits
-        self.phase: Phase = "observe"
+        self.range = integer_range(bits)
+        low, high = value.aminmax()
+        scale, zero_point = fit_grid(min(float(low), 0.0), max(float(high), 0.0), bits)
+        quantized = _OPS.quantize_per_tensor.default(value, scale, zero_point, *self.range, torch.int8)
+        self.register_buffer("value_int8", quantized)
+        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("zero_point", torch.tensor(zero_point, dtype=torch.int32))
+        self.set_phase("observe")
         self._storage: WeightStorage = "int8"
-        self.register_buffer("value", value.detach().clone())
 
     def forward(self) -> torch.Tensor:
-        """The constant, on its grid but while observing."""
-        if self.phase == "observe":
-            return self.value
-        scale, zero_point = self._grid()
-        if self.phase == "train":
-            return torch.fake_quantize_per_tensor_affine(self.value, scale, zero_point, *integer_range(self.bits))
-        grid = (scale, zero_point, *integer_range(self.bits), torch.int8)
+        """The float32 constant, on its grid in every phase."""
+        if self.phase != "deploy":
+            return (self.value_int8.float() - self.zero_point) * self.scale
+        grid = (*self._grid, *self.range, torch.int8)
         is_folded = self._storage == "int8"
-        quantized = self.value_int8 if is_folded else _OPS.quantize_per_tensor.default(self.value, *grid)
+        quantized = self.value_int8 if is_folded else _OPS.quantize_per_tensor.default(self.value_float, *grid)
         value: torch.Tensor = _OPS.dequantize_per_tensor.default(quantized, *grid)
         return value
 
     def set_phase(self, phase: Phase) -> None:
         """Switches what forward does."""
-        self.range = (float(self.value.min()), float(self.value.max()))
-        if phase == "deploy":
-            grid = (*self._grid(), *integer_range(self.bits), torch.int8)
-            quantized = _OPS.quantize_per_tensor.default(self.value, *grid)
-            self.register_buffer("value_int8", quantized, persistent=False)
-        self.phase = phase
+        self._grid = (float(self.scale), int(self.zero_point))
+        self.phase: Phase = phase
 
     def set_weight_storage(self, storage: WeightStorage) -> None:
         """As for `QuantConv2d`: int8, or float under a quantize/dequantize pair."""
         self._storage = _checked(storage)
-
-    def _grid(self) -> tuple[float, int]:
-        low, high = self.range
-        return fit_grid(min(low, 0.0), max(high, 0.0), self.bits)
+        if storage == "float_qdq":
+            value = (self.value_int8.float() - self.zero_point) * self.scale
+            self.register_buffer("value_float", value, persistent=False)
 
 
 def set_phase(model: nn.Module, phase: Phase) -> None:

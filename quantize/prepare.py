@@ -157,3 +157,6 @@ def _quantize_constant(node: fx.Node, graph_module: fx.GraphModule, bits: int) -
         constant = node.graph.call_module(name)
     node.replace_all_uses_with(constant)
     node.graph.erase_node(node)
+    if not [other for other in constant.graph.nodes if (other.op, other.target) == ("get_attr", node.target)]:
+        owner, _, attribute = str(node.target).rpartition(".")
+        delattr(graph_module.get_submodule(owner), attribute)  # else every exported file carries the float map along

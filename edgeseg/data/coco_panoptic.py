@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edgeseg.data.panoptic_json import MAX_SEGMENT_ID, AnnotationRecord, SegmentRecord, read_panoptic_json
 from edgeseg.structures import Category, InputError, Sample, Segment
@@ -106,15 +106,21 @@ class PanopticFolder:
         return Sample(record.image_id, record.file_name, image, panoptic_map, segments)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """Reads a photo as stored, (H, W, 3) uint8 RGB; EXIF orientation is not applied.
+def read_image(path: Path, *, upright: bool = False) -> NDArray[np.uint8]:
+    """Reads a photo, (H, W, 3) uint8 RGB.
 
     Grey and palette images are widened to RGB, an opaque alpha channel is dropped.
+
+    Args:
+        path: The file.
+        upright: Turn it as its EXIF orientation says; labelled images are taken as stored.
 
     Raises:
         InputError: Missing, truncated, transparent, or not 8 bits a channel.
     """
     picture = _load_picture(path)
+    if upright:
+        picture = ImageOps.exif_transpose(picture)
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         if picture.getchannel("A").getextrema() != (255, 255):

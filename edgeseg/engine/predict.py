@@ -73,7 +73,7 @@ def predict_images(
 
     def results() -> Iterator[tuple[int, str, NDArray[np.int32], Sequence[Segment]]]:
         for number, (path, name) in enumerate(zip(images, names, strict=True), start=1):
-            image = read_image(path)
+            image = read_image(path, upright=True)
             panoptic_map, segments = segment_image(predictor, image, size, categories)
             overlay = out / "overlays" / f"{Path(name).stem}.png"
             _save(overlay, overlay_with_legend(image, panoptic_map, segments, categories))

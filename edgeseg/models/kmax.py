@@ -197,7 +197,8 @@ class KMaxHead(Head):
             step: KMeansStep = layer(maps[level], queries)
             queries = step.queries
             slots = Slots(
-                self.to_slots(branch.classify(step.entering)), step.logits.unflatten(2, maps[level].shape[-2:])
+                self.to_slots(branch.classify(step.entering)),
+                step.logits.reshape(*step.logits.shape[:2], *maps[level].shape[-2:]),
             )
             predictions.append(Prediction(slots, step.embedding, branch.semantic(step.embedding)))
         return [self.predict(maps[3], queries), *predictions]

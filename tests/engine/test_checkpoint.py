@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from tests.engine.conftest import tiny
 
 from edgeseg.config import ModelConfig
 from edgeseg.engine.checkpoint import load_checkpoint, load_weights, pack_optimizer, save_checkpoint, unpack_optimizer
 from edgeseg.models import build_model
 from edgeseg.structures import Category, InputError
+from tests.engine.conftest import tiny
 
 CATEGORIES = (Category(1, "car", True, (1, 2, 3)), Category(9, "sky", False, (4, 5, 6)))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.engine.conftest import tiny
 
 from edgeseg.config import Config, LossConfig
 from edgeseg.data.coco_panoptic import PanopticFolder
@@ -23,6 +22,7 @@ from edgeseg.engine.checkpoint import load_checkpoint
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.structures import CheckError, InputError
+from tests.engine.conftest import tiny
 
 
 def run(config: Config, samples: PanopticFolder, out: Path, *, resume: bool = False) -> Trainer:

@@ -208,10 +208,10 @@ class ToySlots(nn.Module):
 
 
 class Chain(nn.Module):
-    """Every integer operator in a row: 3x3 stride 2, depthwise, 1x1, residual sum, 1x1, and a linear layer on 12 pixels.
+    """Every integer operator in a row: 3x3 stride 2, depthwise, 1x1, residual sum, 1x1, and a linear layer.
 
-    32x32 images. Its Slots are no slots: mask_logits (1, 8, 16, 16) is the last convolution, class_logits (1, 12, 5) the
-    linear layer.
+    32x32 images. Its Slots are no slots: mask_logits (1, 8, 16, 16) is the last convolution, class_logits (1, 12, 5) is
+    the linear layer on 12 pixels.
     """
 
     def __init__(self) -> None:
