@@ -37,7 +37,7 @@ class Verdict:
     """How an artifact's answer compares with torch.
 
     Attributes:
-        equal_pixels: Lowest fraction of equal slot map pixels over the golden images.
+        equal_pixels: Share of equal pixels over all golden images, 0..1.
         floor: What was demanded.
         passed: Whether the artifact was let through.
         judged_by: What ran the file: the runtime itself, or an interpreter in its place.

@@ -220,7 +220,7 @@ def coverage_and_verdicts(artifacts: Sequence[ArtifactReport]) -> str:
             judged.append(f"<tr><td>{_e(a.name)}</td>{numbers}<td>{mark}</td><td>{_e(v.judged_by)}</td></tr>")
     parts = ""
     if judged:
-        note = "Golden images, pixel by pixel, against the torch model of the same precision; lowest image counts."
+        note = "Share of equal pixels over the golden images, against the torch model of the same precision."
         heads = ["artifact", "equal pixels", "floor", "", "judged by"]
         parts += _section("Same answer as torch", note, [_table(heads, judged, left=1, last_left=True)])
     if covered:

@@ -250,7 +250,7 @@ def _place(
         x0 = int(min(max(center_x - label_width / 2, 0), max(picture_width - label_width, 0)))
         y0 = int(min(max(center_y - label_height / 2, 0), max(picture_height - label_height, 0)))
         box = (x0, y0, x0 + label_width, y0 + label_height)
-        hit = next((other.box for other in placed if _overlap(box, other.box)), None)
+        hit = next((grown for other in placed if _overlap(box, grown := _grown(other.box))), None)
         if hit is None:
             return _Label(text, box, color)
         # Strike out every centre whose label would touch the one that is in the way.
@@ -258,6 +258,11 @@ def _place(
         strike_y = slice(*_span(hit[1] - label_height / 2, hit[3] + label_height / 2, top, scale))
         depth[strike_y, strike_x] = 0
     return None
+
+
+def _grown(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """With the gap that keeps two labels apart."""
+    return box[0] - 3, box[1] - 3, box[2] + 3, box[3] + 3
 
 
 def _span(start: float, stop: float, origin: int, scale: int) -> tuple[int, int]:

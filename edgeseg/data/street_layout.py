@@ -151,7 +151,7 @@ def _camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
     side = min(size)
     height, width = size[0] / side, size[1] / side
     center = (width * rng.uniform(0.3, 0.7), height * rng.uniform(0.36, 0.5))
-    return Camera(width, height, center, focal=rng.uniform(0.9, 1.15), elevation=rng.uniform(2.6, 4.0))
+    return Camera(width, height, center, focal=rng.uniform(1.0, 1.25), elevation=rng.uniform(2.6, 4.0))
 
 
 def _light(rng: np.random.Generator) -> Light:

@@ -12,9 +12,9 @@ from edgeseg.data.street_scene import BOXES, Camera, Thing, draw_seed
 _MAX_THINGS = 13
 """Besides a crowd, which is one segment."""
 _MIN_THINGS = 4
-_MIN_HEIGHT = 0.06
+_MIN_HEIGHT = 0.1
 """Smallest height of a placed thing as a fraction of the image's."""
-_LARGEST_COVER = 0.62
+_LARGEST_COVER = 0.5
 """Largest share of a thing's box that another's may hide."""
 _SMALLEST_IN_VIEW = 0.55
 """Smallest share of a thing's box inside the image."""
@@ -78,7 +78,7 @@ class _Traffic:
         for _ in range(int(rng.integers(1, 4))):
             own, kind = rng.random() < 0.5, self.draw_vehicle()
             x = self.road[1] - rng.uniform(0.9, 1.4) if own else self.road[0] + rng.uniform(1.0, 1.5)
-            self.propose(kind, x, rng.uniform(6.0, 18.0) + BOXES[kind][0] / 2, 0.0 if own else math.pi)
+            self.propose(kind, x, rng.uniform(5.5, 14.0) + BOXES[kind][0] / 2, 0.0 if own else math.pi)
 
     def park(self) -> None:
         rng, z = self.rng, self.rng.uniform(5.5, 8.0)
@@ -91,10 +91,10 @@ class _Traffic:
         rng = self.rng
         for _ in range(int(rng.integers(1, 4))):
             low, high = sorted(self.pavements[int(rng.integers(2))] if rng.random() < 0.8 else self.road)
-            x, z = rng.uniform(low + 0.3, high - 0.3), rng.uniform(4.2, 12.0)
+            x, z = rng.uniform(low + 0.3, high - 0.3), rng.uniform(3.8, 8.5)
             for _ in range(int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15]))):
                 self.propose("person", x, z, 0.0)
-                x, z = x + rng.uniform(0.35, 0.7) * rng.choice([-1, 1]), z + rng.uniform(-0.4, 0.6)
+                x, z = x + rng.uniform(0.45, 0.9) * rng.choice([-1, 1]), z + rng.uniform(-0.4, 0.6)
             if rng.random() < 0.4:
                 self.propose("dog", x + rng.uniform(0.4, 1.0), z - rng.uniform(0.0, 0.8), math.pi / 2)
 
@@ -104,10 +104,10 @@ class _Traffic:
             side = int(rng.integers(2))
             outward = 2 * side - 1
             x = self.road[side] + outward * rng.uniform(-1.2, 1.5 + abs(self.pavements[side][0] - self.road[side]))
-            z = rng.uniform(4.2, 9.0)
+            z = rng.uniform(3.8, 7.5)
             if wanted and self.propose("bicycle", x, z, math.pi / 2):
                 wanted -= 1
-                if rng.random() < 0.5:
+                if rng.random() < 0.35:
                     self.propose("person", x, z - 0.01, 0.0, riding=True)
 
     def stray(self) -> None:
@@ -123,7 +123,7 @@ class _Traffic:
             for inner, _ in self.pavements:
                 beside = inner + math.copysign(0.4, inner)
                 for _ in range(3 if rng.random() < 0.65 else 0):
-                    if self.propose(kind, beside, rng.uniform(4.5, 11.0), 0.0):
+                    if self.propose(kind, beside, rng.uniform(4.2, 8.5), 0.0):
                         break
 
     def top_up(self) -> None:
@@ -132,7 +132,7 @@ class _Traffic:
             if len(self.placed) >= _MIN_THINGS:
                 return
             kind = str(rng.choice(["person", "dog", "bicycle"]))
-            x, z = rng.uniform(self.road[0] - 2.0, self.road[1] + 2.0), rng.uniform(4.5, 11.0)
+            x, z = rng.uniform(self.road[0] - 2.0, self.road[1] + 2.0), rng.uniform(4.0, 8.5)
             self.propose(kind, x, z, 0.0 if kind == "person" else math.pi / 2)
 
     def gather_crowd(self) -> None:
