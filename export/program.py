@@ -67,7 +67,7 @@ def convert(program: ExportedProgram, runtime: Runtime, merge: MergeMode, path: 
         saved = Path(folder) / "program.pt2"
         made = Path(folder) / path.name
         torch.export.save(program, saved)
-        command = [sys.executable, "-m", "edgeseg.export.program", runtime.name, merge, str(saved), str(made)]
+        command = [sys.executable, "-P", "-m", "edgeseg.export.program", runtime.name, merge, str(saved), str(made)]
         child = subprocess.run(
             command,
             stdout=subprocess.PIPE,

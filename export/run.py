@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -20,6 +21,7 @@ from edgeseg.engine.source import Source
 from edgeseg.export import api
 from edgeseg.export.bundle import open_bundle
 from edgeseg.export.runtimes import runtime_names
+from edgeseg.quantize.fold import fold
 from edgeseg.quantize.qat import deploy
 from edgeseg.quantize.recipes import RECIPES
 from edgeseg.quantize.run import load_quantized
@@ -61,8 +63,10 @@ def export_run(
     out = out or first.path.parent / f"{first.path.resolve().parent.name}.edgeseg"
     models: dict[str, nn.Module] = {}
     for precision, checkpoint in checkpoints.items():
-        is_float = precision == "float32"
-        models[precision] = checkpoint.model().deployable() if is_float else deploy(load_quantized(checkpoint)[0])
+        if precision == "float32":
+            models[precision] = fold(checkpoint.model().deployable(), torch.zeros(1, 3, *first.config.data.image_size))
+        else:
+            models[precision] = deploy(load_quantized(checkpoint)[0])
     total = 2 * len(models) * len(runtimes or runtime_names())
     with progress("exporting and verifying", total, quiet=quiet) as advance:
         api.export_bundle(
