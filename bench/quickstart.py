@@ -41,7 +41,7 @@ from edgeseg.visualize import draw_panoptic
 TRAIN_IMAGES, VAL_IMAGES = 2000, 120
 QAT_STEPS = 200
 EXAMPLES = 4
-BENCH_SECONDS = 2.0
+BENCH_SECONDS = 1.0
 Scores = dict[str, Any]  # a PQResult as plain values
 
 

@@ -349,7 +349,7 @@ class QuickstartArgs:
 
     out: Path = Path("runs/quickstart")
     """Folder for data, run, bundle and report.html."""
-    minutes: float = 4.0
+    minutes: float = 5.0
     """Training time."""
     seed: int = 0
     """Seed of data and weights."""

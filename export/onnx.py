@@ -30,7 +30,8 @@ class OnnxRuntime:
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
-        """Writes one self-contained .onnx."""
+        """Writes one self-contained .onnx, without torch's stack traces: they outweigh a small network's weights."""
+        import onnx
         import torch
 
         torch.onnx.export(
@@ -43,6 +44,11 @@ class OnnxRuntime:
             output_names=list(output_names),
             verbose=False,
         )
+        model = onnx.load(str(path))
+        model.graph.ClearField("metadata_props")
+        for described in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
+            described.ClearField("metadata_props")
+        onnx.save(model, str(path))
 
     def load(self, path: Path, *, num_threads: int = 1) -> Predict:
         """See Runtime."""

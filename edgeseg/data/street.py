@@ -59,7 +59,7 @@ def render_street(seed: int, index: int, *, size: tuple[int, int]) -> Sample:
 
     Returns:
         A sample with image_id index + 1. Segment ids are unique and spread over 1 .. 2**24 - 1, areas and boxes exact.
-        A segment of less than 12 pixels or 0.04 % of the image is void.
+        A segment of less than 12 pixels or 0.25 % of the image is void.
 
     Raises:
         InputError: An argument is out of range.
@@ -69,7 +69,7 @@ def render_street(seed: int, index: int, *, size: tuple[int, int]) -> Sample:
     image, label, things = render_scene(rng, size=size)
     ids = _spread_ids(rng, len(STUFF_INDEX) + len(things))
     named = [(name, False) for name in STUFF_INDEX] + things
-    smallest = max(12, size[0] * size[1] // 2500)
+    smallest = max(12, size[0] * size[1] // 400)
     table = np.zeros(256, np.int32)
     segments: list[Segment] = []
     for row, (name, is_crowd) in enumerate(named):

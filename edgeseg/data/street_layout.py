@@ -16,10 +16,10 @@ _ENDLESS_M = 900.0
 _PLACES = ("city", "suburb", "park", "waterfront")
 _FRONTS: tuple[Literal["building", "wall", "vegetation"], ...] = ("building", "wall", "vegetation")
 _FRONT_ODDS = {
-    "city": (0.64, 0.2, 0.08, 0.08),
-    "suburb": (0.32, 0.38, 0.14, 0.16),
+    "city": (0.54, 0.3, 0.08, 0.08),
+    "suburb": (0.28, 0.44, 0.14, 0.14),
     "park": (0.08, 0.3, 0.27, 0.35),
-    "waterfront": (0.64, 0.2, 0.08, 0.08),
+    "waterfront": (0.54, 0.3, 0.08, 0.08),
 }
 """Shares of _FRONTS, then of gaps with a tree."""
 _FRONT_LENGTHS_M = {"building": (7.0, 17.0), "wall": (8.0, 17.0), "vegetation": (4.0, 10.0)}

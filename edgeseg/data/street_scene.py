@@ -24,7 +24,7 @@ BOXES: dict[str, tuple[float, float, float]] = {
     "car": (4.1, 1.8, 1.5),
     "truck": (7.0, 2.4, 3.1),
     "bus": (8.5, 2.5, 3.1),
-    "dog": (1.15, 0.4, 0.85),
+    "dog": (1.4, 0.48, 1.05),
     "traffic light": (0.3, 0.75, 3.6),
     "traffic sign": (0.2, 1.15, 2.9),
     "tree": (0.4, 0.4, 5.0),
