@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from edgeseg.config import Config, DataConfig, MergeConfig
-from edgeseg.export import Progress, export_bundle, load_predictor, open_bundle, verify_bundle
+from edgeseg.export.api import Progress, export_bundle, load_predictor, verify_bundle
+from edgeseg.export.bundle import open_bundle
 from edgeseg.export.graph import DeployedGraph
 from edgeseg.export.program import convert, export_program
 from edgeseg.export.runtimes import get_runtime, runtime_names

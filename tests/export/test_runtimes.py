@@ -50,7 +50,8 @@ def test_second_interpreter_serves_where_the_first_is_missing() -> None:
 def test_no_runtime_package_is_imported_before_it_is_used() -> None:
     """`edgeseg --help` and a machine with one runtime depend on it."""
     code = (
-        "import sys; from edgeseg.export import get_runtime, runtime_names; [get_runtime(n) for n in runtime_names()];"
+        "import sys; from edgeseg.export.runtimes import get_runtime, runtime_names;"
+        "[get_runtime(n) for n in runtime_names()];"
         "heavy = {'executorch', 'litert_torch', 'ai_edge_litert', 'coremltools', 'onnx', 'onnxruntime'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
