@@ -43,6 +43,7 @@ STREET_CATEGORIES: tuple[Category, ...] = (
 """Ids as in COCO panoptic where it has the category, so not contiguous."""
 
 _BY_NAME = {category.name: category for category in STREET_CATEGORIES}
+_SMALLEST_THING, _SMALLEST_STUFF = 0.0025, 0.005  # shares of the image; less is left unlabelled, as people do
 _VAL_TAG = 0x76616C
 """Spells "val"; sets the validation stream apart from the training stream of the same seed."""
 _SMALLEST_SIDE, _LARGEST_SIDE = 32, 4096
@@ -59,7 +60,7 @@ def render_street(seed: int, index: int, *, size: tuple[int, int]) -> Sample:
 
     Returns:
         A sample with image_id index + 1. Segment ids are unique and spread over 1 .. 2**24 - 1, areas and boxes exact.
-        A segment of less than 12 pixels or 0.25 % of the image is void.
+        A thing of less than 0.25 % of the image, stuff of less than 0.5 % and whatever has less than 12 pixels is void.
 
     Raises:
         InputError: An argument is out of range.
@@ -69,13 +70,13 @@ def render_street(seed: int, index: int, *, size: tuple[int, int]) -> Sample:
     image, label, things = render_scene(rng, size=size)
     ids = _spread_ids(rng, len(STUFF_INDEX) + len(things))
     named = [(name, False) for name in STUFF_INDEX] + things
-    smallest = max(12, size[0] * size[1] // 400)
     table = np.zeros(256, np.int32)
     segments: list[Segment] = []
     for row, (name, is_crowd) in enumerate(named):
         mask = label == row + 1
         area = int(np.count_nonzero(mask))
-        if area < smallest:
+        share = _SMALLEST_THING if _BY_NAME[name].is_thing else _SMALLEST_STUFF
+        if area < max(12, share * label.size):
             continue
         table[row + 1] = ids[row]
         box = tuple(int(v) for v in cv2.boundingRect(mask.view(np.uint8)))

@@ -38,7 +38,7 @@ def lay_out(rng: np.random.Generator, *, size: tuple[int, int]) -> Scene:
     crossing = (start, start + rng.uniform(5.0, 7.0)) if rng.random() < 0.4 else None
     place = str(rng.choice(_PLACES, p=[0.26, 0.26, 0.2, 0.28]))
     left, right = _Side(rng, place, -1, road[0], crossing), _Side(rng, place, 1, road[1], crossing)
-    asphalt = tint(rng, (0.0, 1.0), (0.0, 0.09), (0.3, 0.56))
+    asphalt = tint(rng, (0.0, 1.0), (0.0, 0.09), (0.26, 0.46))
     roads = [Strip("road", road[0], road[1], 0.0, 300.0, asphalt)]
     if crossing:
         roads.append(Strip("road", -_ENDLESS_M, _ENDLESS_M, *crossing, asphalt))
@@ -86,7 +86,7 @@ class _Side:
 
     def _lay_ground(self, edge: float, at_water: bool) -> None:
         rng, (inner, outer), horizon = self.rng, self.pavement, self.sign * _ENDLESS_M
-        paving = tint(rng, (0.0, 0.7), (0.02, 0.22), (0.48, 0.8))
+        paving = tint(rng, (0.0, 0.7), (0.02, 0.22), (0.56, 0.86))
         grass = tint(rng, (0.1, 0.34), (0.25, 0.6), (0.32, 0.66))
         water = tint(rng, (0.45, 0.62), (0.2, 0.55), (0.3, 0.6))
         beyond = ("water", water) if at_water else ("sidewalk", paving) if self.place == "city" else ("terrain", grass)
