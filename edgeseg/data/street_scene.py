@@ -31,7 +31,7 @@ BOXES: dict[str, tuple[float, float, float]] = {
     "pole": (0.15, 0.15, 5.0),
     "bin": (0.6, 0.6, 1.0),
 }
-"""Length, width, height in metres; people, bicycles, dogs, lights and signs larger than life, to be learnt at 128 px."""
+"""Length, width, height in metres; people, bicycles, dogs, lights and signs larger than life, for 128 pixels."""
 
 
 @dataclass(frozen=True)
