@@ -35,7 +35,7 @@ from edgeseg.export.bundle import Bundle, open_bundle
 from edgeseg.export.run import export_run, open_bundle_source
 from edgeseg.export.verify import floor_of
 from edgeseg.quantize.run import open_checkpoint_source, quantize_checkpoint
-from edgeseg.structures import Category, Sample
+from edgeseg.structures import Category, CheckError, Sample
 from edgeseg.visualize import draw_panoptic
 
 TRAIN_IMAGES, VAL_IMAGES = 2000, 120
@@ -71,6 +71,8 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
     say(f"training {config.model.backbone} for {minutes:g} minutes in {run}", quiet=quiet)
     trainer = Trainer(config, train.categories, run, make_fabric(config))
     trainer.fit(train, val, quiet=quiet)
+    if trainer.stop_signal is not None:
+        raise CheckError(f"quickstart was stopped while training, at step {trainer.clock.step}; run it again")
     say("training the int8 network", quiet=quiet)
     quantized = quantize_checkpoint(run, "int8", None, QAT_STEPS, None, quiet=quiet)
     say("exporting to every runtime", quiet=quiet)

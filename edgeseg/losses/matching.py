@@ -32,6 +32,7 @@ def match(slots: Slots, targets: Targets) -> torch.Tensor:
     wanted = targets.labels.clamp(min=0).unsqueeze(1).expand_as(dice)
     score = (dice * slots.class_logits.float().softmax(2).gather(2, wanted)).cpu()
 
+    score = score.nan_to_num()  # the trainer reports a loss that is not finite, and in which images
     present = ((targets.labels != IGNORE) & (targets.areas > 0)).cpu()
     slot_of = torch.full(targets.labels.shape, IGNORE, dtype=torch.int64)
     for image, (image_score, image_present) in enumerate(zip(score, present, strict=True)):

