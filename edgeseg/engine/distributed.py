@@ -42,11 +42,15 @@ def synchronise_norms(model: nn.Module) -> nn.Module:
     if next(model.parameters()).is_cuda:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         return converted
+    _replace_norms(model)
+    return model
+
+
+def _replace_norms(model: nn.Module) -> None:
     for name, child in model.named_children():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
             synced = _SyncedNorm(child.num_features, child.eps, child.momentum)
             synced.load_state_dict(child.state_dict())
             setattr(model, name, synced.train(child.training))
         else:
-            synchronise_norms(child)
-    return model
+            _replace_norms(child)
