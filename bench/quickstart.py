@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.bench.machine import this_machine
+from edgeseg.bench.measurement import write_measurements
 from edgeseg.bench.report import write_report
 from edgeseg.bench.report_data import (
     ArtifactReport,
@@ -49,7 +50,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
     """Goes from nothing to a verified bundle and a report.
 
     Args:
-        out: Folder for street/, run/, run.edgeseg and report.html; an earlier run in it is replaced.
+        out: Folder for the scenes, run/, run.edgeseg, measurements.jsonl, report.html; an earlier run is replaced.
         minutes: Training time.
         seed: Of scenes and weights.
         quiet: Show no progress.
@@ -92,6 +93,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
     say("timing", quiet=quiet)
     reference = reference_target(run / "best.safetensors", bundle)
     measurements = bench_bundle(bundle_path, seconds=BENCH_SECONDS, also=[reference], quiet=quiet)
+    write_measurements(out / "measurements.jsonl", measurements)
 
     report = out / "report.html"
     spent = (time.monotonic() - began) / 60
