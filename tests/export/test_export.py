@@ -57,6 +57,7 @@ def test_integer_layers_are_bit_exact(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # eight conversions; 768 s were seen on a machine under load
 def test_bundle_holds_a_verified_artifact_per_runtime_and_precision(
     model: ToySlots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
