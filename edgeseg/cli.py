@@ -42,18 +42,6 @@ Flat = Annotated[Output, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
-class SourceArgs:
-    """What to run: a checkpoint, or a bundle through one of its runtimes."""
-
-    source: tyro.conf.Positional[Path]
-    """Checkpoint file, run folder, or NAME.edgeseg bundle."""
-    runtime: str | None = None
-    """Of a bundle: executorch, litert, coreml or onnx; the first one by default."""
-    precision: str | None = None
-    """Of a bundle: float32 or int8; int8 by default where there is one."""
-
-
-@dataclass(frozen=True)
 class TrainArgs:
     """Trains a network on a COCO panoptic folder."""
 

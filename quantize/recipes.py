@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
+from edgeseg.config import nearest
 from edgeseg.structures import InputError
 
 
@@ -62,6 +62,5 @@ def find_recipe(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    close = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.5)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    raise InputError(f"no quantization recipe named {name!r}{hint}; known are {', '.join(sorted(RECIPES))}")
+    known = nearest(name, list(RECIPES))
+    raise InputError(f"no quantization recipe named {name!r}{known}; known are {', '.join(sorted(RECIPES))}")

@@ -13,11 +13,11 @@ from torch import fx, nn
 
 from edgeseg.config import config_from_dict, config_to_dict
 from edgeseg.data.coco_panoptic import PanopticFolder
-from edgeseg.data.loader import CachedSamples, train_loader
+from edgeseg.data.loader import CachedSamples, Samples, train_loader
 from edgeseg.data.transforms import letterbox
 from edgeseg.display import progress
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
-from edgeseg.engine.evaluate import Samples, evaluate, require_same_categories, torch_predictor
+from edgeseg.engine.evaluate import evaluate, require_same_categories, torch_predictor
 from edgeseg.engine.source import Source
 from edgeseg.models import build_model
 from edgeseg.quantize.modules import set_phase

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgeseg.config import MergeConfig
+from edgeseg.data.loader import Samples
 from edgeseg.data.transforms import letterbox, unletterbox_map
 from edgeseg.merge import merge_slots, merged_to_segments
 from edgeseg.metrics.panoptic_quality import PanopticQuality, PQResult
-from edgeseg.structures import Category, InputError, Merged, Sample, Segment
+from edgeseg.structures import Category, InputError, Merged, Segment
 
 Predictor = Callable[[NDArray[np.uint8]], Merged]
 """(H, W, 3) uint8 RGB of the network's size -> merged slots."""
-
-
-class Samples(Protocol):
-    """A data set: a folder or a stream."""
-
-    def __len__(self) -> int:
-        """Number of images."""
-
-    def __getitem__(self, index: int) -> Sample:
-        """One image with its label."""
 
 
 def torch_predictor(

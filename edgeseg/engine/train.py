@@ -19,11 +19,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from edgeseg.config import Config, config_to_dict
-from edgeseg.data.loader import CachedSamples, train_loader
+from edgeseg.data.loader import CachedSamples, Samples, train_loader
 from edgeseg.display import TrainingDisplay, say
 from edgeseg.engine.checkpoint import load_checkpoint, load_weights, pack_optimizer, save_checkpoint, unpack_optimizer
 from edgeseg.engine.distributed import synchronise_norms
-from edgeseg.engine.evaluate import Samples, evaluate, torch_predictor
+from edgeseg.engine.evaluate import evaluate, torch_predictor
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.losses.kmax import KMaxLoss
 from edgeseg.models import SlotsModel, build_model
