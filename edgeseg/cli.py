@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 # How long a thread spins at a barrier before it sleeps. GNU OpenMP's default is minutes: one busy neighbour made a step
 # ten times slower. Sleeping at once (OMP_WAIT_POLICY=PASSIVE) takes 200 ms a step where this and the default take 88.
@@ -16,29 +16,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import tyro
 
+from edgeseg.cli_args import PROGRAM, Flat, Output, Result, Verb, parse, verb_list
 from edgeseg.config import Config, config_names, load_config, nearest
 from edgeseg.structures import CheckError, InputError
 
 if TYPE_CHECKING:
     from edgeseg.engine.source import Source
-
-T = TypeVar("T")
-Result = dict[str, Any]
-
-PROGRAM = "edgeseg"
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where results go."""
-
-    json: bool = False
-    """Print one JSON document on standard output."""
-    quiet: bool = False
-    """Show no progress."""
-
-
-Flat = Annotated[Output, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,7 @@ def train(argv: Sequence[str]) -> Result:
                 f"usage: {PROGRAM} train CONFIG --data.root FOLDER; CONFIG is one of {names}, or a .toml file"
             )
         argv = ["street", *argv]
-    args = _parse(TrainArgs, argv[1:], f"train {argv[0]}", default=TrainArgs(config=load_config(argv[0])))
+    args = parse(TrainArgs, argv[1:], f"train {argv[0]}", default=TrainArgs(config=load_config(argv[0])))
     if args.config.data.root is None:
         raise InputError(f"train needs a COCO panoptic folder: {PROGRAM} train {argv[0]} --data.root FOLDER")
 
@@ -117,7 +100,7 @@ class EvalArgs:
 
 def evaluate(argv: Sequence[str]) -> Result:
     """Score a checkpoint, a bundle or a prediction: edgeseg eval SOURCE --data FOLDER"""
-    args = _parse(EvalArgs, argv, "eval")
+    args = parse(EvalArgs, argv, "eval")
     if (args.source is None) == (args.pred is None) or (args.pred is None) != (args.gt is None):
         raise InputError(
             f"eval takes a checkpoint or bundle ({PROGRAM} eval SOURCE), or --pred P.json with --gt G.json"
@@ -172,7 +155,7 @@ class PredictArgs:
 
 def predict(argv: Sequence[str]) -> Result:
     """Segment photos: edgeseg predict SOURCE IMAGES... --out FOLDER"""
-    args = _parse(PredictArgs, argv, "predict")
+    args = parse(PredictArgs, argv, "predict")
     from edgeseg.display import progress
     from edgeseg.engine.predict import find_images, predict_images
 
@@ -190,46 +173,17 @@ def predict(argv: Sequence[str]) -> Result:
     return {"out": str(args.out), "panoptic_json": str(args.out / "panoptic.json"), "images": photos}
 
 
-@dataclass(frozen=True)
-class DataMakeArgs:
-    """Makes the embedded data set: procedural street scenes in COCO panoptic format."""
-
-    kind: tyro.conf.Positional[Literal["street"]]
-    """What to draw."""
-    out: Path
-    """Folder to make."""
-    train: int = 2000
-    """Images to learn from."""
-    val: int = 200
-    """Images to evaluate on."""
-    size: tuple[int, int] = (256, 256)
-    """Height and width in pixels."""
-    seed: int = 0
-    """The same seed draws the same scenes."""
-    num_workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Processes; the files do not depend on it."""
-    output: Flat = field(default_factory=Output)
-
-
 def data(argv: Sequence[str]) -> Result:
-    """Make data: edgeseg data make street --out FOLDER"""
-    if not argv or argv[0] != "make":
-        raise InputError(f"usage: {PROGRAM} data make street --out FOLDER ({PROGRAM} data make --help)")
-    args = _parse(DataMakeArgs, argv[1:], "data make")
-    from edgeseg.data.street import make_street
-    from edgeseg.display import progress
+    """Make, check, show, convert and split data: edgeseg data make street --out FOLDER"""
+    from edgeseg.cli_data import DATA_VERBS
 
-    with progress("drawing", args.train + args.val, quiet=args.output.quiet) as advance:
-        make_street(
-            args.out,
-            train=args.train,
-            val=args.val,
-            size=args.size,
-            seed=args.seed,
-            num_workers=args.num_workers,
-            on_progress=lambda done, of: advance(1),
-        )
-    return {"out": str(args.out), "train": args.train, "val": args.val}
+    name = argv[0] if argv else "--help"
+    if name in ("-h", "--help"):
+        print(verb_list(f"{PROGRAM} data", DATA_VERBS))
+        raise SystemExit(0 if argv else 2)
+    if name not in DATA_VERBS:
+        raise InputError(f"no verb 'data {name}'{nearest(name, list(DATA_VERBS))}; there are {', '.join(DATA_VERBS)}")
+    return DATA_VERBS[name](argv[1:])
 
 
 @dataclass(frozen=True)
@@ -251,7 +205,7 @@ class QuantizeArgs:
 
 def quantize(argv: Sequence[str]) -> Result:
     """Quantize a checkpoint: edgeseg quantize RUN --recipe int8"""
-    args = _parse(QuantizeArgs, argv, "quantize")
+    args = parse(QuantizeArgs, argv, "quantize")
     from edgeseg.quantize.run import quantize_checkpoint
 
     return quantize_checkpoint(args.source, args.recipe, args.data, args.steps, args.out, quiet=args.output.quiet)
@@ -278,7 +232,7 @@ class ExportArgs:
 
 def export(argv: Sequence[str]) -> Result:
     """Export a verified bundle: edgeseg export RUN --out NAME.edgeseg"""
-    args = _parse(ExportArgs, argv, "export")
+    args = parse(ExportArgs, argv, "export")
     from edgeseg.export.run import export_run
 
     return export_run(
@@ -303,7 +257,7 @@ class VerifyArgs:
 
 def verify(argv: Sequence[str]) -> Result:
     """Verify a bundle: edgeseg verify NAME.edgeseg"""
-    args = _parse(VerifyArgs, argv, "verify")
+    args = parse(VerifyArgs, argv, "verify")
     from edgeseg.export.run import verify_bundle
 
     return verify_bundle(args.bundle, quiet=args.output.quiet)
@@ -326,7 +280,7 @@ class BenchArgs:
 
 def bench(argv: Sequence[str]) -> Result:
     """Time a bundle on this machine: edgeseg bench NAME.edgeseg"""
-    args = _parse(BenchArgs, argv, "bench")
+    args = parse(BenchArgs, argv, "bench")
     from edgeseg.bench.run import bench_to_file
 
     return bench_to_file(args.bundle, args.out, threads=args.threads, seconds=args.seconds, quiet=args.output.quiet)
@@ -347,7 +301,7 @@ class QuickstartArgs:
 
 def quickstart(argv: Sequence[str]) -> Result:
     """The whole chain in minutes: edgeseg quickstart"""
-    args = _parse(QuickstartArgs, argv, "quickstart")
+    args = parse(QuickstartArgs, argv, "quickstart")
     from edgeseg.bench.quickstart import run_quickstart
 
     return run_quickstart(args.out, minutes=args.minutes, seed=args.seed, quiet=args.output.quiet)
@@ -364,7 +318,7 @@ class ModelsArgs:
 
 def models(argv: Sequence[str]) -> Result:
     """List networks and what they cost: edgeseg models"""
-    args = _parse(ModelsArgs, argv, "models")
+    args = parse(ModelsArgs, argv, "models")
     from dataclasses import replace
 
     from edgeseg.models import BACKBONES, HEADS, build_model, count_macs, count_parameters
@@ -381,7 +335,7 @@ def models(argv: Sequence[str]) -> Result:
     return {"image_size": list(args.size), "num_categories": 133, "models": rows}
 
 
-VERBS: dict[str, Callable[[Sequence[str]], Result]] = {
+VERBS: dict[str, Verb] = {
     "quickstart": quickstart,
     "data": data,
     "train": train,
@@ -403,9 +357,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: {PROGRAM} VERB ...   ({PROGRAM} VERB --help for its options)\n")
-        for name, verb in VERBS.items():
-            print(f"  {name:<11} {verb.__doc__}")
+        print(verb_list(PROGRAM, VERBS))
         return 0 if argv else 2
     if argv[0] == "--version":
         from importlib.metadata import version
@@ -423,13 +375,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps({"error": str(error)}))
         return 2 if isinstance(error, InputError) else 1
     if int(os.environ.get("RANK", "0")) == 0:
-        print(json.dumps(result) if as_json else _readable(argv[0], result))
+        print(
+            json.dumps(result) if as_json else _readable(" ".join(argv[:2] if argv[0] == "data" else argv[:1]), result)
+        )
     return 0
-
-
-def _parse(cls: type[T], argv: Sequence[str], verb: str, default: T | None = None) -> T:
-    extra = {} if default is None else {"default": default}
-    return tyro.cli(cls, args=list(argv), prog=f"{PROGRAM} {verb}", **extra)  # type: ignore[no-any-return,call-overload]
 
 
 def _open_source(path: Path, runtime: str | None, precision: str | None) -> Source:
