@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-fast lint types install clean
+.PHONY: demo test test-fast web apps lint types install clean
 
 demo: $(INSTALLED)  ## Train, quantize, export, verify and time on the embedded scenes; ends with the report's path.
 	$(BIN)/edgeseg quickstart --out runs/quickstart
@@ -14,6 +14,12 @@ test: lint types  ## Everything that CI runs.
 
 test-fast: $(INSTALLED)  ## Tests that take seconds.
 	$(BIN)/pytest -m "not slow"
+
+web:  ## The browser app, apps/web/dist; needs Node.js 20.19 or later.
+	cd apps/web && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+
+apps: $(INSTALLED)  ## Tests of the sample apps; part of `make test`, each skips where its toolchain is missing.
+	$(BIN)/pytest tests/apps
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

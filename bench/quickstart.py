@@ -18,7 +18,9 @@ from edgeseg.bench.report import write_report
 from edgeseg.bench.report_data import (
     ArtifactReport,
     CategoryScore,
+    Confused,
     Example,
+    Mistakes,
     Picture,
     ReportData,
     Score,
@@ -30,7 +32,7 @@ from edgeseg.config import load_config
 from edgeseg.data.coco_panoptic import PanopticFolder
 from edgeseg.data.street import make_street
 from edgeseg.display import progress, say
-from edgeseg.engine.evaluate import Predictor, evaluate, segment_image
+from edgeseg.engine.evaluate import Predictor, evaluate_metrics, segment_image
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.export.bundle import Bundle, open_bundle
 from edgeseg.export.run import export_run, open_bundle_source
@@ -41,7 +43,7 @@ from edgeseg.visualize import draw_panoptic
 
 TRAIN_IMAGES, VAL_IMAGES = 2000, 120
 QAT_STEPS = 200
-EXAMPLES = 4
+EXAMPLES, WORST = 4, 4
 BENCH_SECONDS = 1.0
 Scores = dict[str, Any]  # a PQResult as plain values
 
@@ -90,6 +92,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
         name = f"{artifact.runtime} {artifact.precision}"
         predictors[name] = open_bundle_source(bundle_path, artifact.runtime, artifact.precision).predictor
         scores[name] = _score(name, predictors[name], val, config.data.image_size, quiet)
+    watched = next(f"{a.runtime} {a.precision}" for a in bundle.artifacts if a.precision == "int8")
     say("timing", quiet=quiet)
     reference = reference_target(run / "best.safetensors", bundle)
     measurements = bench_bundle(bundle_path, seconds=BENCH_SECONDS, also=[reference], quiet=quiet)
@@ -117,6 +120,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
         caveats=(
             "The scenes are drawn by a program: the numbers compare networks and files, they are no COCO result.",
         ),
+        mistakes=_mistakes(watched, scores[watched], predictors[watched], val, config.data.image_size),
     )
     write_report(data, report)
     return {
@@ -146,10 +150,15 @@ def _data(out: Path, size: tuple[int, int], seed: int, quiet: bool) -> Path:
 
 def _score(name: str, predictor: Predictor, val: PanopticFolder, size: tuple[int, int], quiet: bool) -> Scores:
     with progress(f"evaluating {name}", len(val), quiet=quiet) as advance:
-        result = evaluate(
-            predictor, val, size=size, categories=val.categories, on_progress=lambda done, total: advance(1)
+        evaluation = evaluate_metrics(
+            predictor,
+            val,
+            ("confusion", "worst"),
+            size=size,
+            categories=val.categories,
+            on_progress=lambda done, total: advance(1),
         )
-    return dict(result.to_dict())
+    return evaluation.to_dict()
 
 
 def _facts(trainer: Trainer, bundle: Bundle, minutes: float) -> tuple[tuple[str, str], ...]:
@@ -179,6 +188,22 @@ def _example(
     pictures = [Picture("photo", sample.image), Picture("truth", truth)]
     pictures += [Picture(name, overlay(predictor)) for name, predictor in predictors.items()]
     return Example(sample.file_name, tuple(pictures))
+
+
+def _mistakes(name: str, scores: Scores, predictor: Predictor, val: PanopticFolder, size: tuple[int, int]) -> Mistakes:
+    """The confusion table and the worst images of one artifact."""
+    by_id = {category.id: category for category in val.categories}
+    confused = tuple(
+        Confused(by_id.get(cell["gt"]), by_id.get(cell["pred"]), cell["segments"], cell["share"])
+        for cell in scores["confusion"]["cells"]
+    )
+    index_of = {record.image_id: index for index, record in enumerate(val.images)}
+    worst = []
+    for row in scores["worst"]["images"][:WORST]:
+        example = _example(val[index_of[row["image_id"]]], {name: predictor}, size, val.categories)
+        counts = f"{row['tp']} found, {row['fp']} false, {row['fn']} missed"
+        worst.append(replace(example, name=f"{example.name}: PQ {100 * row['pq']:.1f}, {counts}"))
+    return Mistakes(name, confused, tuple(worst))
 
 
 def _category_scores(categories: tuple[Category, ...], scores: dict[str, Scores]) -> tuple[CategoryScore, ...]:

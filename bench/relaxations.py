@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from edgeseg.config import Config, load_config
-from edgeseg.data.coco_panoptic import PanopticFolder
+from edgeseg.data.sets import open_dataset
 from edgeseg.display import say
 from edgeseg.engine.train import Trainer, make_fabric
 
@@ -101,7 +101,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def _run(config: Config, out: Path, variant: str, seed: int) -> dict[str, float]:
     assert config.data.root is not None
-    train, val = (PanopticFolder.open(config.data.root, split) for split in ("train", "val"))
+    train, val = (open_dataset(config.data.root, split, config.data.format) for split in ("train", "val"))
     trainer = Trainer(config, train.categories, out / f"{variant}-{seed}", make_fabric(config))
     metrics = trainer.fit(train, val)
     return {group: metrics[group]["pq"] for group in GROUPS} | {"seconds": round(trainer.clock.seconds, 1)}

@@ -23,6 +23,7 @@ def render_report(data: ReportData) -> str:
         sections.artifact_table(data),
         sections.latency_table(data),
         sections.category_table(data.category_scores) if data.category_scores else "",
+        sections.mistakes(data.mistakes) if data.mistakes else "",
         sections.coverage_and_verdicts(data.artifacts),
         sections.training(data.curve),
         sections.closing(data),

@@ -98,6 +98,31 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Confused:
+    """True segments of one category that were taken for another; None stands for nothing, on either side."""
+
+    gt: Category | None
+    pred: Category | None
+    segments: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """What one model takes for what, and where it fails most.
+
+    Attributes:
+        model: Name of the model.
+        confused: Cells of the confusion table that are not 0, `share` of their row.
+        worst: Pictures of the images with the least panoptic quality, worst first.
+    """
+
+    model: str
+    confused: tuple[Confused, ...]
+    worst: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
 class TrainingCurve:
     """The training's course.
 
@@ -126,6 +151,7 @@ class ReportData:
         artifacts: The reference first, then the bundle's files.
         measurements: Latencies; empty if nothing was timed.
         curve: None if nothing was trained in this run.
+        mistakes: None if nobody looked.
         environment: Name and version of what ran.
         caveats: Sentences for "what these numbers do not say", beside those that always hold.
     """
@@ -141,3 +167,4 @@ class ReportData:
     curve: TrainingCurve | None
     environment: tuple[tuple[str, str], ...]
     caveats: tuple[str, ...] = ()
+    mistakes: Mistakes | None = None

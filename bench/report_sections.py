@@ -13,7 +13,16 @@ from PIL import Image
 
 from edgeseg.bench import charts
 from edgeseg.bench.measurement import Latency, Measurement
-from edgeseg.bench.report_data import ArtifactReport, CategoryScore, Example, ReportData, Score, TrainingCurve
+from edgeseg.bench.report_data import (
+    ArtifactReport,
+    CategoryScore,
+    Confused,
+    Example,
+    Mistakes,
+    ReportData,
+    Score,
+    TrainingCurve,
+)
 from edgeseg.export.runtimes import Coverage
 from edgeseg.structures import Category
 
@@ -21,6 +30,7 @@ MAX_DROP = 1.0
 """PQ points that a quantized artifact may lose against float."""
 
 _JPEG_QUALITY = 88
+_MAX_CONFUSED = 24  # rows that fit a page
 _ALWAYS = (
     "The latencies are this computer's. A phone has another processor, other kernels, an accelerator and a thermal "
     "limit; host ranks do not carry over. Measure on the phone before choosing.",
@@ -79,7 +89,16 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
 def pictures(examples: Sequence[Example], categories: Sequence[Category]) -> str:
     """The legend once, then every example's pictures."""
     kinds = "".join(f"<li>{_chip(c)}{_e(c.name)}</li>" for c in sorted(categories, key=lambda c: not c.is_thing))
-    parts = [f'<ul class="legend">{kinds}</ul>']
+    legend = f'<ul class="legend">{kinds}</ul>'
+    return _section(
+        "Pictures",
+        "Things have a shade per instance; what is dark belongs to no segment. Click to enlarge.",
+        [legend, *_gallery(examples)],
+    )
+
+
+def _gallery(examples: Sequence[Example]) -> list[str]:
+    parts = []
     for example in examples:
         parts.append(f'<h3>{_e(example.name)}</h3><div class="example">')
         for picture in example.pictures:
@@ -91,9 +110,7 @@ def pictures(examples: Sequence[Example], categories: Sequence[Category]) -> str
                 f"<figcaption>{_e(picture.caption)}{note}</figcaption></figure>"
             )
         parts.append("</div>")
-    return _section(
-        "Pictures", "Things have a shade per instance; what is dark belongs to no segment. Click to enlarge.", parts
-    )
+    return parts
 
 
 def category_table(rows: Sequence[CategoryScore]) -> str:
@@ -117,6 +134,49 @@ def category_table(rows: Sequence[CategoryScore]) -> str:
             )
     heads = ["category", "", "float PQ", "SQ", "RQ", "int8 PQ", "SQ", "RQ", "change"]
     return _section("Quality per category", "", [head, _table(heads, cells, left=2)])
+
+
+def mistakes(found: Mistakes) -> str:
+    """The confusion table, then the worst images."""
+    note = (
+        f"{found.model}. A row holds the segments of a true category by what they were taken for: the prediction that "
+        "overlaps them by an IoU above 0.5, or nothing. Colour is the share of the row."
+    )
+    parts = [_confusion_table(found.confused)]
+    if found.worst:
+        parts += ["<h3>The images that score worst, each on its own</h3>", *_gallery(found.worst)]
+    return _section("What is taken for what", note, parts)
+
+
+def _confusion_table(cells: Sequence[Confused]) -> str:
+    """The categories with the most mistakes, at most `_MAX_CONFUSED`."""
+    errors: dict[Category, int] = {}
+    for cell in cells:
+        for category in filter(None, (cell.gt, cell.pred)):
+            errors[category] = errors.get(category, 0) + (cell.segments if cell.gt != cell.pred else 0)
+    shown = sorted(errors, key=lambda category: -errors[category])[:_MAX_CONFUSED]
+    shown.sort(key=lambda category: (not category.is_thing, category.id))
+    value = {(cell.gt, cell.pred): cell for cell in cells}
+    head = "".join(f'<th class="turned"><span>{_e(category.name)}</span></th>' for category in shown)
+    rows = []
+    for gt in [*shown, None]:
+        columns = "".join(_confused_cell(value.get((gt, pred)), gt is pred) for pred in [*shown, None])
+        name = f"{_chip(gt)}{_e(gt.name)}" if gt else '<i class="dim">nothing (false)</i>'
+        rows.append(f"<tr><td>{name}</td>{columns}</tr>")
+    left_out = len(errors) - len(shown)
+    rest = f'<p class="dim">{left_out} categories with fewer mistakes are left out.</p>' if left_out else ""
+    turned = f'{head}<th class="turned"><span>nothing (missed)</span></th>'
+    return (
+        f'<div class="scroll"><table class="confusion"><thead><tr><th>true \\ taken for</th>{turned}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{rest}"
+    )
+
+
+def _confused_cell(cell: Confused | None, is_right: bool) -> str:
+    if cell is None:
+        return "<td></td>"
+    color = f"color-mix(in srgb, var(--{'good' if is_right else 'bad'}) {100 * cell.share:.0f}%, transparent)"
+    return f'<td style="background:{color}" title="{cell.share:.1%}">{cell.segments}</td>'
 
 
 def artifact_table(data: ReportData) -> str:

@@ -11,7 +11,7 @@ import time
 import torch
 
 from edgeseg.config import load_config
-from edgeseg.losses.kmax import KMaxLoss
+from edgeseg.losses.registry import build_loss
 from edgeseg.models import build_model
 from edgeseg.structures import Batch
 
@@ -27,7 +27,9 @@ def main(config_name: str = "street") -> None:
     label_map = rows.repeat_interleave(size[0] // 4, 1).repeat_interleave(size[1] // 4, 2)
     image = torch.randint(0, 256, (count, 3, *size)).float()
     batch = Batch(image, label_map, [torch.arange(16)] * count, list(range(count)))
-    model, loss = build_model(config.model, 16, size).train(), KMaxLoss(config.loss, 16)
+    is_thing = [True] * 8 + [False] * 8
+    model = build_model(config.model, is_thing, size).train()
+    loss = build_loss(config.model.head, config.loss, is_thing)
     times: dict[tuple[str, str], list[float]] = {(p, f): [] for p in ("float32", "bf16") for f in FORMATS}
     for _ in range(ROUNDS):
         for (precision, layout), samples in times.items():

@@ -16,6 +16,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import tyro
 
+from edgeseg.cli_app import app
 from edgeseg.cli_args import PROGRAM, Flat, Output, Result, Verb, parse, verb_list
 from edgeseg.config import Config, config_names, load_config, nearest
 from edgeseg.structures import CheckError, InputError
@@ -49,12 +50,12 @@ def train(argv: Sequence[str]) -> Result:
     if args.config.data.root is None:
         raise InputError(f"train needs a COCO panoptic folder: {PROGRAM} train {argv[0]} --data.root FOLDER")
 
-    from edgeseg.data.coco_panoptic import PanopticFolder
+    from edgeseg.data.sets import open_dataset
     from edgeseg.engine.evaluate import require_same_categories
     from edgeseg.engine.train import Trainer, make_fabric
 
-    samples = PanopticFolder.open(args.config.data.root, "train")
-    val = PanopticFolder.open(args.config.data.root, "val")
+    samples = open_dataset(args.config.data.root, "train", args.config.data.format)
+    val = open_dataset(args.config.data.root, "val", args.config.data.format)
     require_same_categories(samples.categories, val.categories, f"{args.config.data.root}, split val")
     if not args.resume and (args.out / "last.safetensors").exists():
         raise InputError(f"{args.out} holds a run already; continue it with --resume, or choose another --out")
@@ -78,7 +79,9 @@ class EvalArgs:
     source: tyro.conf.Positional[Path | None] = None
     """Checkpoint file, run folder, or NAME.edgeseg bundle."""
     data: Path | None = None
-    """COCO panoptic folder; the one it was trained on by default."""
+    """Folder of a data set; the one it was trained on by default."""
+    format: str | None = None
+    """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
     split: str = "val"
     """Split of that folder."""
     max_images: int = 0
@@ -95,6 +98,14 @@ class EvalArgs:
     """PNG folder of --pred; beside it, of the same name, by default."""
     gt_folder: Path | None = None
     """PNG folder of --gt; beside it, of the same name, by default."""
+    metrics: tuple[str, ...] = ("pq",)
+    """pq is always taken; also pq_by_size, pc, miou, ap, boundary_pq, confusion, worst (docs/metrics.md)."""
+    num_workers: int = 0
+    """With --pred: processes; 0 works in this one."""
+    sequences: bool = False
+    """With --pred: also STQ and VPQ; segment ids are tracks, --gt says each image's sequence and frame."""
+    vpq_windows: tuple[int, ...] = ()
+    """Frames that VPQ's tubes span; 1 2 3 4 by default (VIPSeg's are 1 2 4 6 8)."""
     output: Flat = field(default_factory=Output)
 
 
@@ -105,35 +116,59 @@ def evaluate(argv: Sequence[str]) -> Result:
         raise InputError(
             f"eval takes a checkpoint or bundle ({PROGRAM} eval SOURCE), or --pred P.json with --gt G.json"
         )
+    if args.vpq_windows and not args.sequences:
+        raise InputError("--vpq-windows goes with --sequences; add that")
+    from edgeseg.metrics.evaluation import metric_names
+
+    metrics = metric_names(args.metrics)
     if args.pred is not None and args.gt is not None:
-        from edgeseg.metrics.panoptic_quality import evaluate_folder
-
-        pred_folder = args.pred_folder or args.pred.with_suffix("")
-        return evaluate_folder(args.pred, pred_folder, args.gt, args.gt_folder or args.gt.with_suffix("")).to_dict()
+        return _score_prediction(args, args.pred, args.gt, metrics)
     assert args.source is not None
+    if args.num_workers or args.sequences:
+        given = "--num-workers" if args.num_workers else "--sequences"
+        raise InputError(f"{given} goes with --pred; a network is scored image by image, in one process")
 
-    from edgeseg.data.coco_panoptic import PanopticFolder
+    from edgeseg.data.sets import open_dataset
     from edgeseg.display import progress
-    from edgeseg.engine.evaluate import evaluate as score
-    from edgeseg.engine.evaluate import require_same_categories
+    from edgeseg.engine.evaluate import evaluate_metrics, require_same_categories
 
     source = _open_source(args.source, args.runtime, args.precision)
     root = args.data or source.data_root
     if root is None:
         raise InputError(f"{args.source} does not say what it was trained on; give --data FOLDER")
-    samples = PanopticFolder.open(root, args.split)
+    samples = open_dataset(root, args.split, args.format or ("auto" if args.data else source.data_format))
     require_same_categories(source.categories, samples.categories, f"{root}, split {args.split}")
     total = len(samples) if args.max_images <= 0 else min(len(samples), args.max_images)
     with progress(f"evaluating {source.name}", total, quiet=args.output.quiet) as advance:
-        result = score(
+        evaluation = evaluate_metrics(
             source.predictor,
             samples,
+            metrics,
             size=source.image_size,
             categories=source.categories,
             max_images=args.max_images,
             on_progress=lambda done, of: advance(1),
         )
-    return result.to_dict()
+    return evaluation.to_dict()
+
+
+def _score_prediction(args: EvalArgs, pred: Path, gt: Path, metrics: Sequence[str]) -> Result:
+    from edgeseg.display import progress
+    from edgeseg.metrics.folder import PredictedFolder
+
+    pred_folder, gt_folder = args.pred_folder or pred.with_suffix(""), args.gt_folder or gt.with_suffix("")
+    folder = PredictedFolder.open(pred, pred_folder, gt, gt_folder)
+    total = len(folder) * (1 + args.sequences)
+    with progress(f"evaluating {pred.name}", total, quiet=args.output.quiet) as advance:
+        result: Result = {}
+        if args.sequences:
+            from edgeseg.metrics.sequences import evaluate_sequences
+            from edgeseg.metrics.vpq import WINDOWS
+
+            windows = args.vpq_windows or WINDOWS
+            scores = evaluate_sequences(folder, windows=windows, num_workers=args.num_workers, on_progress=advance)
+            result = scores.to_dict()
+        return {**folder.evaluate(metrics, num_workers=args.num_workers, on_progress=advance).to_dict(), **result}
 
 
 @dataclass(frozen=True)
@@ -195,7 +230,9 @@ class QuantizeArgs:
     recipe: str = "int8"
     """int8 (trained), int8-ptq (calibrated only)."""
     data: Path | None = None
-    """COCO panoptic folder to calibrate and train on; the one it was trained on by default."""
+    """Folder of a data set to calibrate and train on; the one it was trained on by default."""
+    format: str | None = None
+    """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
     steps: int | None = None
     """Training steps instead of the recipe's."""
     out: Path | None = None
@@ -208,7 +245,9 @@ def quantize(argv: Sequence[str]) -> Result:
     args = parse(QuantizeArgs, argv, "quantize")
     from edgeseg.quantize.run import quantize_checkpoint
 
-    return quantize_checkpoint(args.source, args.recipe, args.data, args.steps, args.out, quiet=args.output.quiet)
+    return quantize_checkpoint(
+        args.source, args.recipe, args.data, args.steps, args.out, data_format=args.format, quiet=args.output.quiet
+    )
 
 
 @dataclass(frozen=True)
@@ -222,7 +261,9 @@ class ExportArgs:
     runtimes: tuple[str, ...] = ("executorch", "litert", "coreml", "onnx")
     """Runtimes to export for."""
     data: Path | None = None
-    """COCO panoptic folder whose val images become the golden ones; the one it was trained on by default."""
+    """Folder of a data set whose val images become the golden ones; the one it was trained on by default."""
+    format: str | None = None
+    """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
     golden_images: int = 8
     """Images every artifact is verified on."""
     overwrite: bool = False
@@ -240,6 +281,7 @@ def export(argv: Sequence[str]) -> Result:
         args.out,
         runtimes=args.runtimes,
         data=args.data,
+        data_format=args.format,
         golden_images=args.golden_images,
         overwrite=args.overwrite,
         quiet=args.output.quiet,
@@ -307,6 +349,9 @@ def quickstart(argv: Sequence[str]) -> Result:
     return run_quickstart(args.out, minutes=args.minutes, seed=args.seed, quiet=args.output.quiet)
 
 
+COCO_IS_THING = (True,) * 80 + (False,) * 53
+
+
 @dataclass(frozen=True)
 class ModelsArgs:
     """Lists backbones and heads with their cost."""
@@ -326,13 +371,14 @@ def models(argv: Sequence[str]) -> Result:
     rows = []
     for head in HEADS:
         for backbone in BACKBONES:
-            model = build_model(replace(Config().model, backbone=backbone, head=head), 133, args.size)
+            config = replace(Config().model, backbone=backbone, head=head)
+            model = build_model(config, COCO_IS_THING, args.size)
             deployed = model.deployable()
             params, trained = count_parameters(deployed), count_parameters(model)
             macs = count_macs(deployed, args.size)
             name = f"{backbone}+{head}"
             rows.append({"name": name, "params": params, "params_in_training": trained, "macs": macs})
-    return {"image_size": list(args.size), "num_categories": 133, "models": rows}
+    return {"image_size": list(args.size), "num_categories": len(COCO_IS_THING), "models": rows}
 
 
 VERBS: dict[str, Verb] = {
@@ -345,6 +391,7 @@ VERBS: dict[str, Verb] = {
     "export": export,
     "verify": verify,
     "bench": bench,
+    "app": app,
     "models": models,
 }
 
@@ -374,11 +421,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if as_json:
             print(json.dumps({"error": str(error)}))
         return 2 if isinstance(error, InputError) else 1
+    failed = result.get("failed")  # a check that has a whole document to show for it
     if int(os.environ.get("RANK", "0")) == 0:
         print(
             json.dumps(result) if as_json else _readable(" ".join(argv[:2] if argv[0] == "data" else argv[:1]), result)
         )
-    return 0
+        if failed:
+            print(f"{PROGRAM}: {failed}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _open_source(path: Path, runtime: str | None, precision: str | None) -> Source:

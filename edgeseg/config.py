@@ -23,7 +23,9 @@ class DataConfig:
     """Where images come from and how they reach the network."""
 
     root: Path | None = None
-    """COCO panoptic folder: annotations/panoptic_{train,val}.json, their PNG folders, {train,val}/ images."""
+    """Folder of a data set: COCO panoptic (annotations/panoptic_{train,val}.json), or another of docs/data.md."""
+    format: str = "auto"
+    """Its layout: coco, coconut, cityscapes, ade20k, mapillary-v1.2, mapillary-v2.0, kitti-step, vipseg; auto looks."""
     image_size: tuple[int, int] = (256, 256)
     """Network input (height, width), multiples of 32; images are scaled to fit and padded right and below."""
     batch_size: int = 16
@@ -40,6 +42,10 @@ class DataConfig:
     """Largest random zoom against the fitted size; what sticks out is cropped."""
     color_jitter: float = 0.2
     """Largest relative change of brightness, contrast and each channel's gain; 0 switches it off."""
+    copy_paste: float = 0.0
+    """Probability that the things and some of the stuff of a second image are pasted in (kMaX-DeepLab: 0.5)."""
+    balance: float = 0.0
+    """Images with a category that fewer than this share of the images have are shown more often (LVIS: 0.001)."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class ModelConfig:
     """Bottleneck widths d of the pixel decoder at strides 32, 16, 8, 4; a stage's output has 4 d channels."""
     kmeans_strides: tuple[int, ...] = (32, 16, 8)
     """Stride of the pixels that each k-means layer clusters, in order."""
+    centre_threshold: float = 0.1
+    """Heat below which panoptic_deeplab sees no centre."""
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     """Subtracted from RGB inside the graph (ImageNet's, in 0..255)."""
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -92,7 +100,15 @@ class LossConfig:
     """Smallest dice and probability that weigh a matched slot's class and dice terms (1e-5 as published): with next to
     none, slots that match badly learn nothing for long, which a short training cannot afford."""
     semantic_weight: float = 1.0
-    """Weight of the training-only semantic head's cross entropy."""
+    """Weight of the semantic cross entropy: of the training-only head, or of panoptic_deeplab's own."""
+    small_thing_weight: float = 1.0
+    """Weight of the pixels of small things in it (3 as published for Panoptic-DeepLab)."""
+    small_thing_area: int = 4096
+    """Things of fewer pixels of the network's input are small."""
+    centre_weight: float = 200.0
+    """Weight of panoptic_deeplab's squared error of the heat-map (as published)."""
+    offset_weight: float = 0.05
+    """Weight of panoptic_deeplab's absolute error of the offsets in pixels (0.01 as published)."""
 
 
 @dataclass(frozen=True)

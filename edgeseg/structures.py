@@ -74,6 +74,8 @@ class Sample:
         image: (H, W, 3) uint8 RGB.
         panoptic_map: (H, W) int32 segment ids, 0 = void.
         segments: Table of the ids in the map.
+        sequence: Name of the video that the image is a frame of; a segment id then means the same thing in all frames.
+        frame: Number of the frame in it.
     """
 
     image_id: int | str
@@ -81,6 +83,8 @@ class Sample:
     image: NDArray[np.uint8]
     panoptic_map: NDArray[np.int32]
     segments: tuple[Segment, ...]
+    sequence: str | None = None
+    frame: int | None = None
 
 
 class Slots(NamedTuple):
@@ -107,6 +111,22 @@ class Prediction(NamedTuple):
     slots: Slots
     embedding: torch.Tensor
     semantic_logits: torch.Tensor | None
+
+
+class DenseMaps(NamedTuple):
+    """What Panoptic-DeepLab predicts for each cell of stride 4.
+
+    Attributes:
+        things: (B, T, h, w) semantic logits of the thing categories, ascending.
+        stuff: (B, S, h, w) semantic logits of the stuff categories, ascending.
+        centre: (B, 1, h, w) heat, about 1 at the centre of a thing and 0 elsewhere.
+        offset: (B, 2, h, w) cells (down, right) from here to the centre of the own thing.
+    """
+
+    things: torch.Tensor
+    stuff: torch.Tensor
+    centre: torch.Tensor
+    offset: torch.Tensor
 
 
 class Merged(NamedTuple):

@@ -115,18 +115,21 @@ def draw_panoptic(
     return _draw_names(drawn, panoptic_map, segments, categories, colors, scale) if names else drawn
 
 
-def draw_legend(categories: Sequence[Category], *, width: int, with_void: bool = False) -> NDArray[np.uint8]:
+def draw_legend(
+    categories: Sequence[Category], *, width: int, with_void: bool = False, font_size: int | None = None
+) -> NDArray[np.uint8]:
     """A strip of colour chips with names, things first, wrapped to the width.
 
     Args:
         categories: What to list.
         width: Width of the strip in pixels.
         with_void: Add a chip for void.
+        font_size: In pixels; what suits a single picture of this width by default.
 
     Returns:
         (h, width, 3) uint8 RGB, h as the rows need.
     """
-    font = _font(max(13, width // 42))
+    font = _font(font_size or max(13, width // 42))
     entries = [(c.name, c.color) for c in sorted(categories, key=lambda c: not c.is_thing)]
     if with_void:
         entries.append(("void", (0, 0, 0)))

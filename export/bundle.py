@@ -27,7 +27,7 @@ class Verdict:
 
     Attributes:
         pixels_equal: Share of pixels, over all images, with the same slot and the same category of that slot; 0..1.
-        categories_equal: Share of the slots that are not empty on either side whose category is the same; 0..1.
+        segments_found: Share of torch's segments that the artifact shows too, with the same category; 0..1.
         num_images: Images compared.
         num_segments: Segments in torch's answers; where it is 0, equal maps prove little.
         mask_logits_max_abs: Largest difference of a mask logit on the images whose logits are kept; None with the merge
@@ -36,7 +36,7 @@ class Verdict:
     """
 
     pixels_equal: float
-    categories_equal: float
+    segments_found: float
     num_images: int
     num_segments: int
     mask_logits_max_abs: float | None

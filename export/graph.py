@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from edgeseg.config import MergeConfig
 from edgeseg.export.runtimes import MergeMode
+from edgeseg.models.layers import largest
 from edgeseg.structures import VOID_SLOT
 
 _FAR_BELOW = -1e30  # added to a slot's mask logits so that it wins no pixel
@@ -85,10 +86,12 @@ class SlotMerge(nn.Module):
 
     def _judge_slots(self, class_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         probability = class_logits.softmax(2)[:, :, :-1].permute(0, 2, 1)  # (1, K, N)
-        score = _largest(probability)
+        score = largest(probability, probability.shape[1])
         category = self._lowest_winner(probability, score)
         is_category = _is_equal(category, self.index[:, : probability.shape[1]])  # (1, K, N)
-        excess = _largest(is_category * self.threshold) - score  # above 0 where the score is too low
+        excess = (
+            largest(is_category * self.threshold, is_category.shape[1]) - score
+        )  # above 0 where the score is too low
         kept = 1.0 - F.relu(excess.ceil())
         return category.permute(0, 2, 1), score.permute(0, 2, 1), kept.permute(0, 2, 1)
 
@@ -97,7 +100,7 @@ class SlotMerge(nn.Module):
         if self.upsample > 1:
             logits = F.interpolate(logits, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
         logits = logits.flatten(2)  # (1, N, P)
-        return self._lowest_winner(logits, _largest(logits))
+        return self._lowest_winner(logits, largest(logits, logits.shape[1]))
 
     def _drop_small(self, slot: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Which slots live (1, N, 1), and which pixels are void (1, 1, P), both 0 or 1."""
@@ -109,20 +112,14 @@ class SlotMerge(nn.Module):
         too_small = F.relu(((self.least_area - area) * 2.0**-24).ceil())
         alive = kept * (1.0 - too_small)
         table = F.pad(alive, (0, 0, 0, _DIGIT**2 - alive.shape[1])).view(1, _DIGIT, _DIGIT)
-        alive_pixel = _largest(is_high * torch.bmm(table, is_low))  # one entry at most is not 0
+        alive_pixel = largest(is_high * torch.bmm(table, is_low), _DIGIT)  # one entry at most is not 0
         return alive, 1.0 - alive_pixel
 
-    def _lowest_winner(self, x: Tensor, largest: Tensor) -> Tensor:
+    def _lowest_winner(self, x: Tensor, highest: Tensor) -> Tensor:
         """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
-        return _largest((x - largest).floor() - self.index[:, : x.shape[1]] / float(_DIGIT**2)) * -float(_DIGIT**2)
-
-
-def _largest(x: Tensor) -> Tensor:
-    """(1, N, P) -> (1, 1, P) maximum over N; halves may overlap, a maximum does not mind."""
-    while x.shape[1] > 1:
-        half = (x.shape[1] + 1) // 2
-        x = torch.maximum(x[:, :half], x[:, -half:])
-    return x
+        return largest((x - highest).floor() - self.index[:, : x.shape[1]] / float(_DIGIT**2), x.shape[1]) * -float(
+            _DIGIT**2
+        )
 
 
 def _is_equal(x: Tensor, y: Tensor) -> Tensor:

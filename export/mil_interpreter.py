@@ -108,6 +108,29 @@ def _max_pool(i: Inputs) -> Tensor:
     return F.max_pool2d(x, _ints(i["kernel_sizes"]), _ints(i["strides"]), ceil_mode=bool(i["ceil_mode"]))
 
 
+def _avg_pool(i: Inputs) -> Tensor:
+    """Padding counts as zeros, or not at all with `exclude_padding_from_average`."""
+    x, pads = i["x"], _pads(i, 2)
+    kernel, strides = _ints(i["kernel_sizes"]), _ints(i["strides"])
+
+    def pool(y: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(y, pads), kernel, strides, ceil_mode=bool(i["ceil_mode"]))
+
+    return pool(x) / pool(torch.ones_like(x)) if bool(i["exclude_padding_from_average"]) else pool(x)
+
+
+def _top_k(i: Inputs) -> tuple[Tensor, Tensor]:
+    """Values and int32 indices; of equal values the lowest index first, which the specification leaves open."""
+    axis, k = int(i["axis"]), int(i["k"])
+    order = i["x"].sort(dim=axis, descending=not bool(i["ascending"]), stable=True)
+    return order.values.narrow(axis, 0, k), order.indices.narrow(axis, 0, k).int()
+
+
+def _gather_along_axis(i: Inputs) -> Tensor:
+    x: Tensor = i["x"]
+    return x.gather(int(i["axis"]), i["indices"].long())
+
+
 def _matmul(i: Inputs) -> Tensor:
     x = i["x"].transpose(-1, -2) if bool(i["transpose_x"]) else i["x"]
     y = i["y"].transpose(-1, -2) if bool(i["transpose_y"]) else i["y"]
@@ -219,6 +242,7 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float32, "int32": torch.int32, "
 _OPERATORS: dict[str, Callable[[Inputs], Any]] = {
     "abs": lambda i: i["x"].abs(),
     "add": lambda i: i["x"] + i["y"],
+    "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
     "cast": lambda i: i["x"].to(_DTYPES[i["dtype"]]),
     "ceil": lambda i: i["x"].ceil(),
@@ -231,6 +255,7 @@ _OPERATORS: dict[str, Callable[[Inputs], Any]] = {
     "exp": lambda i: i["x"].exp(),
     "expand_dims": lambda i: _expand_dims(i["x"], _ints(i["axes"])),
     "floor": lambda i: i["x"].floor(),
+    "gather_along_axis": _gather_along_axis,
     "gelu": lambda i: F.gelu(i["x"]),
     "identity": lambda i: i["x"],
     "layer_norm": lambda i: F.layer_norm(i["x"], i["gamma"].shape, i["gamma"], i["beta"], float(i["epsilon"])),
@@ -259,7 +284,9 @@ _OPERATORS: dict[str, Callable[[Inputs], Any]] = {
     "sqrt": lambda i: i["x"].sqrt(),
     "squeeze": lambda i: i["x"].squeeze(tuple(_ints(i["axes"]))),
     "sub": lambda i: i["x"] - i["y"],
+    "tile": lambda i: i["x"].repeat(_ints(i["reps"])),
     "thresholded_relu": lambda i: torch.where(i["x"] >= float(i["alpha"]), i["x"], torch.zeros_like(i["x"])),
+    "topk": _top_k,
     "transpose": lambda i: i["x"].permute(_ints(i["perm"])),
     "upsample_bilinear": _upsample_bilinear,
 }

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeseg.config import Config, config_from_dict
-from edgeseg.data.coco_panoptic import PanopticFolder
+from edgeseg.data.loader import Samples
+from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.display import progress
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
@@ -34,6 +35,7 @@ def export_run(
     *,
     runtimes: Sequence[str] = (),
     data: Path | None = None,
+    data_format: str | None = None,
     golden_images: int = 8,
     overwrite: bool = False,
     quiet: bool = False,
@@ -44,7 +46,8 @@ def export_run(
         source: Run folder or checkpoint file.
         out: NAME.edgeseg; None = beside the checkpoint, named after the run.
         runtimes: Registry names; none means all.
-        data: COCO panoptic folder whose val images become the golden ones; None = the one it was trained on.
+        data: Folder of a data set whose val images become the golden ones; None = the one it was trained on.
+        data_format: Layout of the folder; None = recognised, or what training was told.
         golden_images: How many.
         overwrite: Replace an existing bundle.
         quiet: Show no progress.
@@ -60,6 +63,7 @@ def export_run(
     first = next(iter(checkpoints.values()))
     if (root := data or first.config.data.root) is None:
         raise InputError(f"{first.path} does not say what it was trained on; give --data FOLDER")
+    val = open_dataset(root, "val", data_format or ("auto" if data else first.config.data.format))
     out = out or first.path.parent / f"{first.path.resolve().parent.name}.edgeseg"
     models: dict[str, nn.Module] = {}
     for precision, checkpoint in checkpoints.items():
@@ -74,7 +78,7 @@ def export_run(
             name=out.stem,
             config=first.config,
             categories=first.categories,
-            golden_images=_golden_images(PanopticFolder.open(root, "val"), golden_images, first.config),
+            golden_images=_golden_images(val, golden_images, first.config),
             out=out,
             runtimes=runtimes,
             metrics={precision: checkpoint.metrics for precision, checkpoint in checkpoints.items()},
@@ -106,7 +110,8 @@ def open_bundle_source(path: Path, runtime: str | None, precision: str | None) -
     artifact = bundle.find(runtime, precision)
     config = config_from_dict(Config, dict(bundle.config), where=f"{path}: config")
     predictor = api.load_predictor(path, runtime=artifact.runtime, precision=artifact.precision)
-    return Source(artifact.file, predictor, bundle.image_size, bundle.categories, config.data.root)
+    data = config.data
+    return Source(artifact.file, predictor, bundle.image_size, bundle.categories, data.root, data.format)
 
 
 def _checkpoints(source: Path) -> dict[str, Checkpoint]:
@@ -120,7 +125,7 @@ def _checkpoints(source: Path) -> dict[str, Checkpoint]:
     return found
 
 
-def _golden_images(samples: PanopticFolder, count: int, config: Config) -> list[NDArray[np.uint8]]:
+def _golden_images(samples: Samples, count: int, config: Config) -> list[NDArray[np.uint8]]:
     """Evenly spaced images of a split, letterboxed."""
     count = min(count, len(samples))
     if count < 1:

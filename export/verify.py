@@ -43,7 +43,7 @@ def compare(
         is_thing: By category.
         engine: Name of what runs `predict`.
     """
-    equal, num_pixels, same_category, num_slots, num_segments = 0, 0, 0, 0, 0
+    equal, num_pixels, num_found, num_segments = 0, 0, 0, 0
     differences: list[float] = []
     for golden in goldens:
         outputs = predict(golden.image[None])
@@ -51,15 +51,14 @@ def compare(
         wanted = golden.merged
         equal += int(equal_pixels(merged, wanted).sum())
         num_pixels += wanted.slot_map.size
-        used = (merged.slot_category >= 0) | (wanted.slot_category >= 0)
-        same_category += int((merged.slot_category == wanted.slot_category)[used].sum())
-        num_slots += int(used.sum())
-        num_segments += int((wanted.slot_category >= 0).sum())
+        is_segment = wanted.slot_category >= 0
+        num_found += int((matched_slots(merged, wanted)[: len(is_segment)] >= 0)[is_segment].sum())
+        num_segments += int(is_segment.sum())
         if "mask_logits" in outputs and golden.mask_logits is not None:
             differences.append(float(np.abs(outputs["mask_logits"][0] - golden.mask_logits).max()))
     return Verdict(
         pixels_equal=equal / num_pixels,
-        categories_equal=same_category / num_slots if num_slots else 1.0,
+        segments_found=num_found / num_segments if num_segments else 1.0,
         num_images=len(goldens),
         num_segments=num_segments,
         mask_logits_max_abs=max(differences) if differences else None,
@@ -68,14 +67,36 @@ def compare(
 
 
 def equal_pixels(merged: Merged, wanted: Merged) -> NDArray[np.bool_]:
-    """(h, w) claim per pixel: the same slot, and the same category of that slot."""
+    """(h, w) claim per pixel: it lies in the segment that matches the wanted one, or is void on both sides."""
+    equal: NDArray[np.bool_] = merged.slot_map == matched_slots(merged, wanted)[wanted.slot_map]
+    return equal
+
+
+def matched_slots(merged: Merged, wanted: Merged) -> NDArray[np.int64]:
+    """(256,): for each wanted slot the slot of `merged` that shows the same segment, -1 where there is none.
+
+    Two slots match if each covers more of the other than any other slot does and their categories are equal; void
+    matches void. A slot's number does not count: it is no part of the picture, and two queries or centres that tie to
+    the last bit may swap theirs in another runtime.
+    """
     if merged.slot_map.shape != wanted.slot_map.shape:
         raise CheckError(f"slot map is {merged.slot_map.shape}, torch's is {wanted.slot_map.shape}")
-    same: NDArray[np.bool_] = np.zeros(VOID_SLOT + 1, dtype=np.bool_)
-    same[: len(wanted.slot_category)] = merged.slot_category == wanted.slot_category
-    same[VOID_SLOT] = True
-    equal: NDArray[np.bool_] = (merged.slot_map == wanted.slot_map) & same[wanted.slot_map]
-    return equal
+    count = VOID_SLOT + 1
+    joint = np.bincount(merged.slot_map.ravel() * np.int64(count) + wanted.slot_map.ravel(), minlength=count**2)
+    shared = joint.reshape(count, count)  # (slots of merged, wanted slots)
+    partner = shared.argmax(0)
+    is_mutual = (shared.argmax(1)[partner] == np.arange(count)) & (shared.max(0) > 0)
+    same_category = _categories(merged)[partner] == _categories(wanted)
+    matched: NDArray[np.int64] = np.where(is_mutual & same_category, partner, -1)
+    return matched
+
+
+def _categories(merged: Merged) -> NDArray[np.int64]:
+    """(256,) category by slot, -1 = empty, -2 = void."""
+    categories = np.full(VOID_SLOT + 1, -1, dtype=np.int64)
+    categories[: len(merged.slot_category)] = merged.slot_category
+    categories[VOID_SLOT] = -2
+    return categories
 
 
 def floor_of(precision: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,9 @@ from edgeseg.quantize.operators import kind_of
 from edgeseg.quantize.prepare import prepare
 from edgeseg.quantize.recipes import Recipe
 from edgeseg.structures import CheckError, InputError, Slots
+
+NUM_CHECKS = 6  # during fine-tuning
+NUM_HELD_OUT = 4  # batches of calibration images for each check
 
 Loss = Callable[[Slots, Slots], torch.Tensor]
 """(student's slots, float teacher's slots) -> () float32."""
@@ -55,7 +58,8 @@ def quantize(
         on_progress: Called after every step.
 
     Returns:
-        A graph in phase `train`: evaluates like the deployed one and holds the state to save.
+        A graph in phase `train`: evaluates like the deployed one and holds the state to save. After training its
+        `meta["kept_step"]` is the step whose weights were kept, 0 = the calibrated ones.
         `deploy` makes the graph for export.
 
     Raises:
@@ -69,7 +73,9 @@ def quantize(
     prepared = prepare(model, recipe, calibration[0][:1].cpu()).to(device)
     calibrate(prepared, calibration)
     if recipe.qat_steps:
-        fine_tune(prepared, model, recipe, batches, on_progress=on_progress)
+        prepared.meta["kept_step"] = fine_tune(
+            prepared, model, recipe, batches, held_out=calibration, on_progress=on_progress
+        )
     return prepared
 
 
@@ -108,12 +114,29 @@ def fine_tune(
     recipe: Recipe,
     batches: Iterable[torch.Tensor],
     *,
+    held_out: Sequence[torch.Tensor],
     loss: Loss = distillation_loss,
     on_progress: Callable[[Progress], None] | None = None,
-) -> None:
-    """Trains the weights behind the integer grid for `recipe.qat_steps` steps, in place.
+) -> int:
+    """Trains the weights behind the integer grid for `recipe.qat_steps` steps, in place, and keeps the best of them.
 
-    Grids of activations stay as calibrated and norms are folded, so nothing but weights and biases moves.
+    Grids of activations stay as calibrated and norms are folded, so nothing but weights and biases moves. Where 8 bits
+    cost next to nothing the loss starts at its noise, and AdamW, whose steps do not shrink with the gradient, walks
+    away from the teacher: on nuclei 300 steps at 1e-4 cost 1.8 PQ points at an equal loss. So the disagreement of the
+    pictures on held-out images is taken before, between and at the end, and the weights of its minimum stay, those
+    before the first step included.
+
+    Args:
+        prepared: Calibrated.
+        teacher: The float model.
+        recipe: Steps, rate, decay.
+        batches: (B, 3, H, W) float32 images, 0..255, at least `recipe.qat_steps`.
+        held_out: Batches that are not trained on as they are.
+        loss: What is trained.
+        on_progress: Called after every step.
+
+    Returns:
+        The step whose weights were kept; 0 = the calibrated ones.
 
     Raises:
         InputError: `batches` ends before the last step.
@@ -124,8 +147,10 @@ def fine_tune(
     device = next(prepared.parameters()).device
     optimizer = torch.optim.AdamW(prepared.parameters(), lr=recipe.qat_lr, weight_decay=recipe.qat_weight_decay)
     steps = recipe.qat_steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step / steps))
     images = iter(batches)
+    check_every = max(1, steps // NUM_CHECKS)
+    best = _Best(prepared, teacher, loss, held_out)
     for step in range(steps):
         batch = next(images, None)
         if batch is None:
@@ -144,9 +169,51 @@ def fine_tune(
         torch.autograd.backward(value)
         optimizer.step()
         schedule.step()
+        if (step + 1) % check_every == 0 or step + 1 == steps:
+            best.look(step + 1)
         if on_progress is not None:
             on_progress(Progress(step + 1, steps, value.item()))
+    best.restore()
     prepared.requires_grad_(False)
+    return best.step
+
+
+@torch.no_grad()
+def disagreement(student: Slots, teacher: Slots) -> float:
+    """Share of pixels whose best slot, or its best category, is not the teacher's; what the panoptic merge shows."""
+    same_category = student.class_logits.argmax(2) == teacher.class_logits.argmax(2)  # (B, N)
+    best, wanted = student.mask_logits.flatten(2).argmax(1), teacher.mask_logits.flatten(2).argmax(1)  # (B, P)
+    return 1.0 - float(((best == wanted) & same_category.gather(1, wanted)).float().mean())
+
+
+class _Best:
+    """The weights whose pictures differ least from the teacher's on held-out images."""
+
+    def __init__(self, prepared: nn.Module, teacher: nn.Module, loss: Loss, held_out: Sequence[torch.Tensor]) -> None:
+        self.prepared, self.loss = prepared, loss
+        device = next(prepared.parameters()).device
+        self.batches = [batch.to(device) for batch in held_out[:NUM_HELD_OUT]]
+        with torch.no_grad():
+            self.targets: list[Slots] = [teacher(batch) for batch in self.batches]
+        self.lowest = (math.inf, math.inf)
+        self.look(0)
+
+    @torch.no_grad()
+    def look(self, step: int) -> None:
+        answers = [(self.prepared(batch), target) for batch, target in zip(self.batches, self.targets, strict=True)]
+        differing = sum(disagreement(answer, target) for answer, target in answers)
+        value = differing, sum(float(self.loss(answer, target)) for answer, target in answers)  # of equals the closer
+        if value < self.lowest:
+            self.step, self.lowest = step, value
+            self.state = {name: tensor.clone() for name, tensor in self.prepared.state_dict().items()}
+
+    def restore(self) -> None:
+        self.prepared.load_state_dict(self.state)
+
+
+def _warm_cosine(fraction: float) -> float:
+    """Linear to 1 over the first tenth, then a cosine to 0."""
+    return min(1.0, 10 * fraction + 0.01) * 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 def deploy(prepared: fx.GraphModule) -> fx.GraphModule:

@@ -27,8 +27,8 @@ class Recipe:
     """Shell patterns of module names whose convolutions stay float32."""
     qat_steps: int = 0
     """Optimiser steps of quantization-aware training; 0 is post-training quantization."""
-    qat_lr: float = 1e-4
-    """Peak learning rate of AdamW; decays to zero along a cosine."""
+    qat_lr: float = 2e-5
+    """Peak learning rate of AdamW; rises over the first tenth, then falls to zero along a cosine."""
     qat_weight_decay: float = 0.0
     """Decay of the weights during fine-tuning."""
 

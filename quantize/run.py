@@ -12,8 +12,8 @@ import torch
 from torch import fx, nn
 
 from edgeseg.config import config_from_dict, config_to_dict
-from edgeseg.data.coco_panoptic import PanopticFolder
 from edgeseg.data.loader import CachedSamples, Samples, train_loader
+from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.display import progress
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
@@ -30,20 +30,28 @@ CALIBRATION_IMAGES = 64
 
 
 def quantize_checkpoint(
-    source: Path, recipe_name: str, data: Path | None, steps: int | None, out: Path | None, *, quiet: bool = False
+    source: Path,
+    recipe_name: str,
+    data: Path | None,
+    steps: int | None,
+    out: Path | None,
+    *,
+    data_format: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Quantizes a float checkpoint, scores the result and writes it beside the checkpoint.
 
     Args:
         source: Float checkpoint or run folder.
         recipe_name: In `RECIPES`.
-        data: COCO panoptic folder; None = the one it was trained on.
+        data: Folder of a data set; None = the one it was trained on.
         steps: Training steps instead of the recipe's.
         out: File to write; None = RUN/RECIPE.safetensors.
+        data_format: Layout of the folder; None = recognised, or what training was told.
         quiet: Show no progress.
 
     Returns:
-        out, recipe, integer share of the weights, metrics on the val split.
+        out, recipe, integer share of the weights, steps and which of them was kept, metrics on the val split.
 
     Raises:
         InputError: Unknown recipe, no data, or data of other categories.
@@ -56,7 +64,8 @@ def quantize_checkpoint(
     config = checkpoint.config
     if (root := data or config.data.root) is None:
         raise InputError(f"{checkpoint.path} does not say what it was trained on; give --data FOLDER")
-    train, val = (PanopticFolder.open(root, split) for split in ("train", "val"))
+    layout = data_format or ("auto" if data else config.data.format)
+    train, val = (open_dataset(root, split, layout) for split in ("train", "val"))
     require_same_categories(checkpoint.categories, train.categories, str(root))
 
     with progress(f"training {recipe.name}", max(1, recipe.qat_steps), quiet=quiet) as advance:
@@ -91,7 +100,14 @@ def quantize_checkpoint(
     )
     integer, total = count_integer_weights(prepared)
     share = round(integer / total, 4)
-    return {"out": str(path), "recipe": recipe.name, "integer_weight_share": share, "metrics": result.to_dict()}
+    return {
+        "out": str(path),
+        "recipe": recipe.name,
+        "integer_weight_share": share,
+        "steps": recipe.qat_steps,
+        "kept_step": prepared.meta.get("kept_step", 0),
+        "metrics": result.to_dict(),
+    }
 
 
 def load_quantized(checkpoint: Checkpoint) -> tuple[fx.GraphModule, Recipe]:
@@ -106,7 +122,8 @@ def load_quantized(checkpoint: Checkpoint) -> tuple[fx.GraphModule, Recipe]:
         )
     recipe = config_from_dict(Recipe, checkpoint.extra["recipe"], where=f"{checkpoint.path}: recipe")
     size = checkpoint.config.data.image_size
-    model = build_model(checkpoint.config.model, len(checkpoint.categories), size).deployable()
+    is_thing = [category.is_thing for category in checkpoint.categories]
+    model = build_model(checkpoint.config.model, is_thing, size).deployable()
     prepared = prepare(model, recipe, torch.zeros(1, 3, *size))
     load_weights(prepared, checkpoint.tensors["weights"], checkpoint.path)
     set_phase(prepared, "train")
@@ -137,7 +154,8 @@ def open_checkpoint_source(path: Path, precision: str | None) -> Source:
     config = checkpoint.config
     predictor = torch_predictor(model, config.merge, checkpoint.categories)
     name = f"{checkpoint.path} ({found}, torch)"
-    return Source(name, predictor, config.data.image_size, checkpoint.categories, config.data.root)
+    data = config.data
+    return Source(name, predictor, data.image_size, checkpoint.categories, data.root, data.format)
 
 
 def _calibration(samples: Samples, size: tuple[int, int]) -> list[torch.Tensor]:

@@ -64,7 +64,7 @@ def test_no_verb_prints_the_verbs_and_exits_with_2(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "train", "eval", "predict", "quantize", "export", "verify", "bench", "models"]
+    "verb", ["quickstart", "train", "eval", "predict", "quantize", "export", "verify", "bench", "models", "app"]
 )
 def test_every_verb_explains_itself(verb: str, run: Run) -> None:
     code, out, _ = run(verb, "--help")
@@ -92,6 +92,14 @@ def test_eval_prints_one_json_document_with_the_documented_keys(trained: tuple[P
     assert set(result) == {"all", "things", "stuff", "per_category"}
     assert set(result["all"]) == {"pq", "sq", "rq", "n"}
     assert 0 <= result["all"]["pq"] <= 1
+
+
+def test_eval_of_a_network_gives_every_metric_that_is_asked_for(trained: tuple[Path, Path], run: Run) -> None:
+    code, out, _ = run("eval", trained[1], "--metrics", "ap,miou", "worst", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert set(result) == {"all", "things", "stuff", "per_category", "ap", "miou", "worst"}
+    assert len(result["worst"]["images"]) == 3  # the split
 
 
 def test_the_truth_scored_against_itself_is_1(trained: tuple[Path, Path], run: Run) -> None:
@@ -149,6 +157,8 @@ def test_a_photo_that_lies_on_its_side_is_turned_as_its_camera_says(
         (("eval", "{run}", "--data", "{empty}"), "panoptic_val.json"),
         (("eval", "{run}", "--precision", "int9"), "int9"),
         (("eval", "{run}", "--runtime", "onnx"), "goes with a bundle"),
+        (("eval", "{run}", "--metrics", "pq,miuo"), "did you mean 'miou'"),
+        (("eval", "{run}", "--num-workers", "2"), "goes with --pred"),
         (("predict", "{run}", "nothing*.jpg"), "matches nothing"),
         (("predict", "{run}", "{empty}"), "holds no images"),
         (("quantize", "{run}", "--recipe", "int88"), "did you mean 'int8'"),

@@ -5,55 +5,54 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from edgeseg.data.panoptic_json import MAX_SEGMENT_ID, AnnotationRecord, SegmentRecord, read_panoptic_json
+from edgeseg.data.panoptic_json import MAX_SEGMENT_ID, Frame, read_panoptic_json
+from edgeseg.data.panoptic_png import IdReader
+from edgeseg.data.panoptic_table import ImageId, ImageRecord, ImageRecords, ImageTable, SegmentRecord
+from edgeseg.data.photo import read_labelled_image
 from edgeseg.structures import Category, InputError, Sample, Segment
 
 _COCO_YEAR = {"train": "train2017", "val": "val2017"}
-
-
-class ImageRecord(NamedTuple):
-    """An entry of images, joined with its annotation; `size` is (height, width)."""
-
-    image_id: int | str
-    file_name: str
-    size: tuple[int, int]
-    annotation: AnnotationRecord
 
 
 @dataclass(frozen=True)
 class PanopticFolder:
     """One split of a COCO panoptic folder, read when indexed.
 
-    Images are taken as stored: an EXIF orientation is not applied, because COCO's labels are drawn on stored pixels.
+    A photo's EXIF orientation is applied if its size is then the JSON's (`read_labelled_image`).
 
     Attributes:
         categories: Ascending by id.
-        images: One record per image, in the JSON's order.
+        images: One record per image, in the JSON's order; size (0, 0) where the JSON does not say.
         image_folder: Folder that the records' file names are relative to.
         png_folder: Folder of the panoptic PNGs.
+        allow_absent: Leave rows without a pixel out of the table instead of refusing them.
+        frames: Place in a video by image id.
     """
 
     categories: tuple[Category, ...]
-    images: tuple[ImageRecord, ...]
+    images: Sequence[ImageRecord]
     image_folder: Path
     png_folder: Path
+    allow_absent: bool = False
+    frames: Mapping[ImageId, Frame] = field(default_factory=dict)
 
     @classmethod
     def open(cls, root: Path, split: str) -> PanopticFolder:
         """Reads and checks the split's JSON and the presence of every file, no pixels.
 
         Args:
-            root: Holds annotations/panoptic_SPLIT.json, annotations/panoptic_SPLIT/ and SPLIT/.
+            root: Holds annotations/panoptic_SPLIT.json, SPLIT/ and the PNGs in annotations/panoptic_SPLIT/ (as COCO
+                unpacks) or panoptic_SPLIT/ (as detectron2, DETR and COCONut have it).
             split: "train" also finds train2017, "val" also val2017.
 
         Raises:
@@ -63,7 +62,31 @@ class PanopticFolder:
             raise InputError(f"data folder {root} does not exist; give --data.root a COCO panoptic folder")
         name = _split_name(root / "annotations", split)
         json_path = root / "annotations" / f"panoptic_{name}.json"
-        image_folder, png_folder = root / name, root / "annotations" / f"panoptic_{name}"
+        beside, above = json_path.with_suffix(""), root / f"panoptic_{name}"
+        return cls.from_json(json_path, root / name, above if above.is_dir() and not beside.is_dir() else beside)
+
+    @classmethod
+    def from_json(
+        cls,
+        json_path: Path,
+        image_folder: Path,
+        png_folder: Path,
+        *,
+        image_name: Callable[[ImageId, str], str] | None = None,
+        allow_absent: bool = False,
+    ) -> PanopticFolder:
+        """Reads and checks a panoptic JSON wherever its files lie.
+
+        Args:
+            json_path: COCO panoptic JSON.
+            image_folder: Folder of the images.
+            png_folder: Folder of the panoptic PNGs.
+            image_name: From the JSON's image id and file name to the name in `image_folder`, where they differ.
+            allow_absent: See the class.
+
+        Raises:
+            InputError: A folder or file is missing or empty, or the JSON breaks a rule of the format.
+        """
         document = read_panoptic_json(json_path)
         if not document.images:
             raise InputError(f"{json_path} lists no images; a data set needs at least one")
@@ -72,16 +95,19 @@ class PanopticFolder:
                 raise InputError(
                     f"{json_path}: annotation of image_id {image_id!r} has no entry in images; add it or drop it"
                 )
-        records = []
-        for image_id, (file_name, size) in document.images.items():
+        for image_id, (file_name, _) in document.images.items():
             if image_id not in document.annotations:
                 raise InputError(
                     f"{json_path}: image {file_name} (id {image_id!r}) has no annotation; add it or drop it"
                 )
-            records.append(ImageRecord(image_id, file_name, size, document.annotations[image_id]))
-        _check_files(image_folder, [record.file_name for record in records], json_path)
-        _check_files(png_folder, [record.annotation.png_name for record in records], json_path)
-        return cls(document.categories, tuple(records), image_folder, png_folder)
+        images = document.images
+        if image_name is not None:
+            names = [image_name(image_id, file_name) for image_id, (file_name, _) in images.items()]
+            images = ImageTable(list(images), names, images.columns["size"])
+        records = ImageRecords(images, document.annotations)
+        _check_files(image_folder, records.file_names(), json_path)
+        _check_files(png_folder, records.png_names(), json_path)
+        return cls(document.categories, records, image_folder, png_folder, allow_absent, document.frames)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -95,49 +121,32 @@ class PanopticFolder:
         record = self.images[index]
         image_path = self.image_folder / record.file_name
         png_path = self.png_folder / record.annotation.png_name
-        image = read_image(image_path)
-        panoptic_map, segments = read_panoptic_png(png_path, record.annotation.segments)
-        for path, found in ((image_path, image.shape[:2]), (png_path, panoptic_map.shape[:2])):
-            if found != record.size:
-                raise InputError(
-                    f"{path} is {found[0]} x {found[1]} (height x width), its JSON says {record.size[0]} x "
-                    f"{record.size[1]}; image, PNG and JSON must agree: export it again"
-                )
-        return Sample(record.image_id, record.file_name, image, panoptic_map, segments)
-
-
-def read_image(path: Path, *, upright: bool = False) -> NDArray[np.uint8]:
-    """Reads a photo, (H, W, 3) uint8 RGB.
-
-    Grey and palette images are widened to RGB, an opaque alpha channel is dropped.
-
-    Args:
-        path: The file.
-        upright: Turn it as its EXIF orientation says; labelled images are taken as stored.
-
-    Raises:
-        InputError: Missing, truncated, transparent, or not 8 bits a channel.
-    """
-    picture = _load_picture(path)
-    if upright:
-        picture = ImageOps.exif_transpose(picture)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        if picture.getchannel("A").getextrema() != (255, 255):
+        panoptic_map, segments = read_panoptic_png(png_path, record.annotation.segments, allow_absent=self.allow_absent)
+        height, width = panoptic_map.shape
+        says, size = ("its JSON says", record.size) if any(record.size) else ("its PNG is", (height, width))
+        if (height, width) != size:
             raise InputError(
-                f"{path} has transparent pixels; only opaque images are read: flatten it onto a background"
+                f"{png_path} is {height} x {width} (height x width), {says} {size[0]} x {size[1]}; image, PNG and JSON "
+                "must agree: export it again"
             )
-    elif picture.mode not in ("RGB", "L", "P", "1"):
-        raise InputError(f"{path} has mode {picture.mode}; 8-bit RGB or grey is read: convert it")
-    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+        image = read_labelled_image(image_path, size, says=says)
+        sequence, frame = self.frames.get(record.image_id, (None, None))
+        return Sample(record.image_id, record.file_name, image, panoptic_map, segments, sequence, frame)
+
+    def category_ids(self, index: int) -> set[int]:
+        """Category ids of the image's segments that are not crowds, from the JSON alone."""
+        return {segment.category_id for segment in self.images[index].annotation.segments if not segment.is_crowd}
 
 
-def read_panoptic_png(path: Path, table: Sequence[SegmentRecord]) -> tuple[NDArray[np.int32], tuple[Segment, ...]]:
+def read_panoptic_png(
+    path: Path, table: Sequence[SegmentRecord], *, allow_absent: bool = False
+) -> tuple[NDArray[np.int32], tuple[Segment, ...]]:
     """Reads a panoptic PNG and counts its segments.
 
     Args:
         path: RGB PNG, id = R + 256 G + 65536 B, 0 = void.
         table: The JSON's rows for it.
+        allow_absent: Leave rows without a pixel out instead of refusing them.
 
     Returns:
         (H, W) int32 ids, and the segments in the table's order with areas and boxes as they are in the PNG.
@@ -145,10 +154,7 @@ def read_panoptic_png(path: Path, table: Sequence[SegmentRecord]) -> tuple[NDArr
     Raises:
         InputError: Not an 8-bit RGB image, truncated, or ids differ from the table's.
     """
-    picture = _load_picture(path)
-    if picture.mode != "RGB":
-        raise InputError(f"panoptic PNG {path} has mode {picture.mode}; ids are stored as 8-bit RGB: export it again")
-    panoptic_map = decode_ids(np.asarray(picture))
+    panoptic_map = IdReader().read(path)
     ids, areas, boxes = segment_geometry(panoptic_map)
     rows = {segment_id: row for row, segment_id in enumerate(ids.tolist())}
     unknown = rows.keys() - {record.id for record in table} - {0}
@@ -160,6 +166,8 @@ def read_panoptic_png(path: Path, table: Sequence[SegmentRecord]) -> tuple[NDArr
     segments = []
     for record in table:
         if record.id not in rows:
+            if allow_absent:
+                continue
             raise InputError(f"panoptic PNG {path} has no pixel of segment {record.id} of its JSON; export it again")
         row = rows[record.id]
         x, y, width, height = boxes[row].tolist()
@@ -181,7 +189,9 @@ def segment_geometry(panoptic_map: NDArray[np.int32]) -> tuple[NDArray[np.int32]
     is_start[::width] = True
     starts = np.flatnonzero(is_start)
     ends = np.append(starts[1:], flat.size)
-    ids, rows = np.unique(flat[starts], return_inverse=True)
+    found = flat[starts]
+    ids = np.unique(found)
+    rows = np.searchsorted(ids, found)  # return_inverse sorts for them: five times as long
     areas = np.zeros(len(ids), dtype=np.int64)
     np.add.at(areas, rows, ends - starts)
     top_left = np.full((len(ids), 2), max(height, width), dtype=np.int64)
@@ -316,21 +326,13 @@ def _check_files(folder: Path, names: Sequence[str], json_path: Path) -> None:
         seen.add(name)
         if name not in present:
             state = f"{len(present)} other files are there" if present else "the folder is empty"
+            if alike := [other for other in present if _folded(other) == _folded(name)]:
+                state = f"{alike[0]!a} is there, which differs in capitals or in Unicode's composition"
             raise InputError(
                 f"{folder / name} does not exist, but {json_path.name} lists it ({state}); restore the file"
             )
 
 
-def _load_picture(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as picture:
-            if any("16" in str(tile[3]) for tile in picture.tile):
-                raise InputError(f"{path} has 16 bits a channel; 8 are read: convert it")
-            picture.load()
-            return picture
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; restore the file") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} cannot be decoded ({error}); restore or re-export the file") from error
+def _folded(name: str) -> str:
+    """The name without what file systems disagree on."""
+    return unicodedata.normalize("NFC", name).casefold()

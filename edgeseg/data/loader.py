@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from edgeseg.config import DataConfig
-from edgeseg.data.transforms import augment
-from edgeseg.structures import IGNORE, Batch, Category, InputError, Sample
+from edgeseg.data.augment import View, augment, check_augmentation
+from edgeseg.data.copy_paste import GUEST_ZOOM, copy_paste
+from edgeseg.data.extra_transform import Extra, apply_extra
+from edgeseg.data.order import Order, repeat_factors
+from edgeseg.data.segment_table import SegmentTable, label_rows, table_of
+from edgeseg.data.worker import start_worker
+from edgeseg.structures import Batch, Category, InputError, Sample
 
-_ORDER, _AUGMENTATION = 0, 1
-"""Second words of the seeds, so that the order's stream and the pictures' streams never meet."""
+_AUGMENTATION = 1
+"""Second word of the seeds; the order's stream has another one (edgeseg.data.order), so that they never meet."""
 
 
 class Samples(Protocol):
@@ -31,8 +34,17 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
+@runtime_checkable
+class LabelledAhead(Protocol):
+    """Samples whose labels are known without reading a pixel; `data.balance` needs them."""
+
+    def category_ids(self, index: int, /) -> Collection[int]:
+        """Category ids of the image's segments that are not crowds."""
+        ...
+
+
 class TrainItem(NamedTuple):
-    """One augmented image: (H, W, 3) uint8, (H, W) int16 rows, (M,) int64 categories of the rows, image id."""
+    """One augmented image: (3, h, w) uint8 RGB, (h, w) int16 rows, (M,) int64 categories of the rows, image id."""
 
     image: NDArray[np.uint8]
     label_map: NDArray[np.int16]
@@ -44,17 +56,17 @@ class CachedSamples:
     """Keeps decoded samples in memory until `max_bytes` are full; each loader process has a cache of its own."""
 
     def __init__(self, samples: Samples, *, max_bytes: int = 1 << 30) -> None:
-        self._samples = samples
+        self.samples = samples
         self._free_bytes = max_bytes
         self._kept: dict[int, Sample] = {}
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
         sample = self._kept.get(index)
         if sample is None:
-            sample = self._samples[index]
+            sample = self.samples[index]
             num_bytes = sample.image.nbytes + sample.panoptic_map.nbytes
             if num_bytes <= self._free_bytes:
                 self._free_bytes -= num_bytes
@@ -65,67 +77,83 @@ class CachedSamples:
 class TrainSet(Dataset[TrainItem]):
     """Augmented samples addressed by their global number g = step * batch_size + position in the batch.
 
-    Sample g is image permutation(seed, g // n)[g % n], augmented from the seed (seed, g): the same whoever asks, so a
-    resumed run, another number of workers or of processes sees the same pictures.
-
-    Raises:
-        InputError: When read: the sample itself is bad (PanopticFolder), or has more segments than int16 counts.
-    """
-
-    def __init__(self, samples: Samples, categories: Sequence[Category], config: DataConfig, *, seed: int) -> None:
-        self._samples = samples
-        self._index_of = {category.id: index for index, category in enumerate(sorted(categories, key=lambda c: c.id))}
-        self._config = config
-        self._seed = seed
-        self._epoch = -1
-        self._order = np.empty(0, dtype=np.int64)
-
-    def __getitem__(self, index: int) -> TrainItem:
-        epoch, position = divmod(index, len(self._samples))
-        if epoch != self._epoch:
-            stream = np.random.SeedSequence([self._seed, _ORDER, epoch])
-            self._order = np.random.default_rng(stream).permutation(len(self._samples))
-            self._epoch = epoch
-        sample = self._samples[int(self._order[position])]
-        rng = np.random.default_rng(np.random.SeedSequence([self._seed, _AUGMENTATION, index]))
-        label_map, categories = segment_rows(sample, self._index_of)
-        image, label_map = augment(sample.image, label_map, rng, self._config)
-        label_map, kept = _drop_absent_rows(label_map, len(categories))
-        return TrainItem(image, label_map, categories[kept], sample.image_id)
-
-
-def segment_rows(sample: Sample, index_of: dict[int, int]) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-    """Turns ids into rows of a table of the segments that are not crowds.
+    Sample g is image Order[g], augmented from the seed (seed, g): the same whoever asks, so that a resumed run, another
+    number of workers or of processes sees the same pictures.
 
     Args:
-        sample: Image with its label.
-        index_of: Contiguous category index by category id.
+        samples: Data set.
+        categories: Its categories.
+        config: What happens to the samples.
+        seed: With a sample's number it decides every pixel.
+        extra: Runs last (edgeseg.data.extra_transform); None for nothing more.
 
-    Returns:
-        (H, W) int16 rows, -1 = void or crowd; and (M,) int64 category index of each row, rows ascending by segment id.
+    Raises:
+        InputError: At once: the configuration means nothing, or balance is wanted of samples that are not
+            `LabelledAhead`. When read: the sample itself is bad, or the extra transform is.
     """
-    segments = sorted(sample.segments, key=lambda segment: segment.id)
-    if len(segments) > np.iinfo(np.int16).max:
-        raise InputError(f"{sample.file_name} has {len(segments)} segments; at most {np.iinfo(np.int16).max} are read")
-    ids = np.array([0, *(segment.id for segment in segments)], dtype=np.int32)
-    counts = np.array([False, *(not segment.is_crowd for segment in segments)])
-    row_of = np.where(counts, np.cumsum(counts) - 1, IGNORE).astype(np.int16)
-    flat = sample.panoptic_map.ravel()
-    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))  # runs of one id: far fewer than pixels
-    rows = np.repeat(row_of[np.searchsorted(ids, flat[starts])], np.diff(starts, append=flat.size))
-    categories = [index_of[segment.category_id] for segment in segments if not segment.is_crowd]
-    return rows.reshape(sample.panoptic_map.shape), np.array(categories, dtype=np.int64)
 
+    def __init__(
+        self,
+        samples: Samples,
+        categories: Sequence[Category],
+        config: DataConfig,
+        *,
+        seed: int,
+        extra: Extra | None = None,
+    ) -> None:
+        check_augmentation(config)
+        ordered = sorted(categories, key=lambda c: c.id)
+        self._samples, self._config, self._seed, self._extra = samples, config, seed, extra
+        self._index_of = {category.id: index for index, category in enumerate(ordered)}
+        self._is_thing = np.array([category.is_thing for category in ordered])
+        self._order = Order(len(samples), seed=seed, repeats=_repeats(samples, config.balance))
 
-def collate(items: Sequence[TrainItem]) -> Batch:
-    """Stacks items into a batch."""
-    images = torch.from_numpy(np.stack([item.image for item in items]))
-    return Batch(
-        image=images.permute(0, 3, 1, 2).contiguous(),
-        label_map=torch.from_numpy(np.stack([item.label_map for item in items])),
-        categories=[torch.from_numpy(item.categories) for item in items],
-        image_ids=[item.image_id for item in items],
-    )
+    def __getitem__(self, index: int) -> TrainItem:
+        return self._item(index, np.empty((3, *self._config.image_size), dtype=np.uint8))
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The samples of these numbers, written where the batch keeps them."""
+        images = np.empty((len(indices), 3, *self._config.image_size), dtype=np.uint8)
+        label_maps = np.empty((len(indices), *self._config.image_size), dtype=np.int16)
+        items = [self._item(index, image) for index, image in zip(indices, images, strict=True)]
+        for label_map, item in zip(label_maps, items, strict=True):
+            label_map[:] = item.label_map
+        return Batch(
+            image=torch.from_numpy(images),
+            label_map=torch.from_numpy(label_maps),
+            categories=[torch.from_numpy(item.categories) for item in items],
+            image_ids=[item.image_id for item in items],
+        )
+
+    def _item(self, index: int, into: NDArray[np.uint8]) -> TrainItem:
+        """Sample `index`, its image in `into`."""
+        rng = np.random.default_rng(np.random.SeedSequence([self._seed, _AUGMENTATION, index]))
+        image_index = self._order[index]
+        sample = self._samples[image_index]
+        table = table_of(sample.segments, self._index_of)
+        view = augment(sample.image, sample.panoptic_map, rng, self._config, into=into)
+        if self._config.copy_paste > 0 and rng.random() < self._config.copy_paste:
+            table = self._paste(view, table, rng, index)
+        label_map, categories = label_rows(view.panoptic_map, table, name=sample.file_name)
+        if self._extra is not None:
+            view, table = apply_extra(self._extra, into, label_map, categories, seed=int(rng.integers(2**63)))
+            label_map, categories = label_rows(view.panoptic_map, table, name=sample.file_name)
+            into[:] = view.image
+        return TrainItem(into, label_map, categories, sample.image_id)
+
+    def _paste(self, view: View, table: SegmentTable, rng: np.random.Generator, index: int) -> SegmentTable:
+        """Lays a second image over the view, from anywhere in the epoch: `balance` holds for it too."""
+        length = self._order.epoch_length
+        guest = self._samples[self._order[index - index % length + int(rng.integers(length))]]
+        return copy_paste(
+            view,
+            table,
+            augment(guest.image, guest.panoptic_map, rng, self._config, relative_zoom=GUEST_ZOOM),
+            table_of(guest.segments, self._index_of),
+            rng,
+            is_thing=self._is_thing,
+            guest_name=guest.file_name,
+        )
 
 
 def train_loader(
@@ -138,6 +166,7 @@ def train_loader(
     num_steps: int,
     rank: int = 0,
     world_size: int = 1,
+    extra: Extra | None = None,
 ) -> Iterator[Batch]:
     """Batches of steps start_step .. start_step + num_steps - 1.
 
@@ -150,9 +179,10 @@ def train_loader(
         num_steps: Batches to give.
         rank: This process takes the rank-th slice of each batch.
         world_size: Number of processes.
+        extra: A transform of one's own that runs last, such as one of torchvision.transforms.v2 (docs/data-loading.md).
 
     Raises:
-        InputError: No samples, batch_size not a multiple of world_size, or (later) a bad sample.
+        InputError: No samples, batch_size not a multiple of world_size, what TrainSet refuses, or (later) a bad sample.
     """
     if len(samples) == 0:
         raise InputError("the training split has no images; at least one is needed")
@@ -160,35 +190,30 @@ def train_loader(
         raise InputError(
             f"data.batch_size = {config.batch_size} is not a multiple of the {world_size} processes; choose one"
         )
+    share = config.batch_size // world_size
+    positions = range(rank * share, (rank + 1) * share)
     loader = DataLoader(
-        TrainSet(samples, categories, config, seed=seed),
-        batch_sampler=_StepIndices(range(start_step, start_step + num_steps), config.batch_size, rank, world_size),
-        collate_fn=collate,
+        _Steps(TrainSet(samples, categories, config, seed=seed, extra=extra), config.batch_size, positions),
+        batch_size=None,  # an index is a step, and its value the whole batch
+        sampler=range(start_step, start_step + num_steps),
         num_workers=config.num_workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         generator=torch.Generator().manual_seed(seed),  # else the loader draws from torch's global stream
     )
     return _batches(loader)
 
 
-class _StepIndices(Sampler[list[int]]):
-    """Global sample numbers of each step's batch, one process's share."""
+class _Steps(Dataset[Batch]):
+    """One process's share of the batch of each step."""
 
-    def __init__(self, steps: range, batch_size: int, rank: int, world_size: int) -> None:
-        self._steps = steps
-        self._batch_size = batch_size
-        share = batch_size // world_size
-        self._positions = range(rank * share, (rank + 1) * share)
+    def __init__(self, train_set: TrainSet, batch_size: int, positions: range) -> None:
+        self._train_set, self._batch_size, self._positions = train_set, batch_size, positions
 
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for step in self._steps:
-            yield [step * self._batch_size + position for position in self._positions]
+    def __getitem__(self, step: int) -> Batch:
+        return self._train_set.batch([step * self._batch_size + position for position in self._positions])
 
 
-def _batches(loader: DataLoader[TrainItem]) -> Iterator[Batch]:
+def _batches(loader: DataLoader[Batch]) -> Iterator[Batch]:
     try:
         yield from loader
     except InputError as error:
@@ -197,15 +222,14 @@ def _batches(loader: DataLoader[TrainItem]) -> Iterator[Batch]:
         raise InputError(last_line.removeprefix(f"{InputError.__module__}.InputError: ")) from None
 
 
-def _start_worker(worker: int) -> None:
-    cv2.setNumThreads(0)  # one worker, one core
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
-
-
-def _drop_absent_rows(label_map: NDArray[np.int16], num_rows: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-    """Renumbers the rows that still have pixels; also says which they were."""
-    kept = np.zeros(num_rows + 1, dtype=bool)
-    kept[label_map.ravel()] = True  # -1 marks the last, spare entry
-    kept = kept[:-1]
-    row_of = np.append(np.where(kept, np.cumsum(kept) - 1, IGNORE), IGNORE).astype(np.int16)
-    return row_of[label_map], kept
+def _repeats(samples: Samples, balance: float) -> NDArray[np.float64] | None:
+    if balance == 0:
+        return None
+    if isinstance(samples, CachedSamples):
+        samples = samples.samples
+    if not isinstance(samples, LabelledAhead):
+        raise InputError(
+            f"data.balance = {balance} needs to know the labels before the images are read, which "
+            f"{type(samples).__name__} cannot say; set it to 0"
+        )
+    return repeat_factors([samples.category_ids(index) for index in range(len(samples))], balance)

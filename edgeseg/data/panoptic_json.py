@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import colorsys
-import json
-from collections.abc import Mapping, Sequence
+import mmap
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from edgeseg.data.panoptic_table import AnnotationTable, ImageId, ImageTable
 from edgeseg.structures import Category, InputError
 
 T = TypeVar("T")
@@ -16,20 +23,15 @@ T = TypeVar("T")
 MAX_SEGMENT_ID = 2**24 - 1
 """Largest id that the three bytes of a PNG's pixel hold."""
 
-
-class SegmentRecord(NamedTuple):
-    """A row of segments_info; area and box are not kept, they are counted from the PNG."""
-
-    id: int
-    category_id: int
-    is_crowd: bool
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_BOM = b"\xef\xbb\xbf"
 
 
-class AnnotationRecord(NamedTuple):
-    """An entry of annotations: the PNG's name relative to its folder, and the table of its segments."""
+class Frame(NamedTuple):
+    """An image's place in a video."""
 
-    png_name: str
-    segments: tuple[SegmentRecord, ...]
+    sequence: str
+    number: int
 
 
 @dataclass(frozen=True)
@@ -40,48 +42,117 @@ class PanopticJson:
         categories: Ascending by id.
         annotations: By image id.
         images: File name and (height, width) by image id; empty where a prediction file has none.
+        frames: Place in a video by image id, of the images that state both `sequence` and `frame`.
     """
 
     categories: tuple[Category, ...]
-    annotations: Mapping[int | str, AnnotationRecord]
-    images: Mapping[int | str, tuple[str, tuple[int, int]]]
+    annotations: AnnotationTable
+    images: ImageTable
+    frames: Mapping[ImageId, Frame]
+
+
+_Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+_Length = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Byte = Annotated[int, Meta(ge=0, le=255)]
+_Flag = Annotated[int, Meta(ge=0, le=1)] | bool
+_Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f]+\Z")]
+
+
+class _Segment(msgspec.Struct, gc=False):
+    id: Annotated[int, Meta(ge=1, le=MAX_SEGMENT_ID)]
+    category_id: _Int32
+    iscrowd: _Flag = 0
+    score: Any = UNSET
+
+
+class _Annotation(msgspec.Struct):
+    image_id: ImageId
+    file_name: _Name
+    segments_info: list[_Segment]
+
+
+class _Image(msgspec.Struct, gc=False):
+    id: ImageId
+    file_name: _Name
+    height: _Length
+    width: _Length
+    sequence: Any = UNSET
+    frame: Any = UNSET
+
+
+class _Category(msgspec.Struct):
+    id: _Int32
+    name: _Name
+    isthing: _Flag | UnsetType = UNSET
+    color: tuple[_Byte, _Byte, _Byte] | UnsetType = UNSET
+
+
+class _Video(msgspec.Struct):
+    """VIPSeg's nesting of images."""
+
+    video_id: int | _Name
+    images: list[_Image]
+
+
+class _VideoAnnotations(msgspec.Struct):
+    """VIPSeg's nesting of annotations."""
+
+    video_id: int | _Name
+    annotations: list[_Annotation]
+
+
+class _Document(msgspec.Struct):
+    annotations: list[Raw]
+    categories: Raw | UnsetType = UNSET
+    images: list[Raw] = []
+    videos: list[Raw] = []
+
+
+class _Kind(msgspec.Struct):
+    """What tells the kinds of annotations apart."""
+
+    segments_info: Raw | UnsetType = UNSET
+    segmentation: Raw | UnsetType = UNSET
+    video_id: Raw | UnsetType = UNSET
 
 
 def read_panoptic_json(path: Path, categories: Sequence[Category] | None = None) -> PanopticJson:
     """Reads and checks a panoptic JSON file.
 
+    The file is mapped, and its rows are decoded one at a time into flat arrays: memory grows with what is kept (six
+    bytes a segment, the names), not with the file. VIPSeg's own nesting of videos (github.com/VIPSeg-Dataset,
+    create_panoptic_video_labels.py) is read too: names and image ids get VIDEO/ in front, frames count from 0.
+
     Args:
-        path: The file.
+        path: The file, UTF-8.
         categories: Those of the ground truth, for a prediction file, which has none of its own.
 
     Raises:
         InputError: Not JSON, not panoptic (COCO's instance files are named as such), duplicate ids, unknown categories.
     """
-    if not path.is_file():
-        raise InputError(f"panoptic JSON {path} does not exist")
-    try:
-        document = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}; export it again") from error
-    rows = _field(document, "annotations", list, str(path))
-    if any(isinstance(row, dict) and "segments_info" not in row and "segmentation" in row for row in rows[:1]):
-        raise InputError(
-            f"{path} is a COCO instances JSON (annotations with 'segmentation'); "
-            "give the panoptic one (with 'segments_info')"
-        )
+    document = _open(path)
     if categories is None:
-        categories = _read_categories(_field(document, "categories", list, str(path)), str(path))
-    known = {category.id for category in categories}
-    annotations: dict[int | str, AnnotationRecord] = {}
-    for row in rows:
-        image_id = _image_id(row, "image_id", f"{path}: an annotation")
-        where = f"{path}: annotation of image_id {image_id!r}"
-        if image_id in annotations:
-            raise InputError(f"{where} appears twice; each image has one")
-        segments = _read_segments(_field(row, "segments_info", list, where), known, where)
-        annotations[image_id] = AnnotationRecord(_field(row, "file_name", str, where), segments)
-    images = _field(document, "images", list, str(path)) if "images" in document else []
-    return PanopticJson(tuple(categories), annotations, _read_images(images, str(path)))
+        if document.categories is UNSET:
+            raise InputError(f"{path} has no 'categories'; a COCO panoptic JSON needs it")
+        try:
+            rows = msgspec.json.decode(document.categories, type=list[Raw])
+        except _BROKEN as error:
+            raise _complaint(error, document.categories, f"{path}: categories") from None
+        categories = _read_categories(_rows(rows, _Category, f"{path}: categories"), str(path))
+    annotations = _read_annotations(_annotations(document, path), categories, path)
+    images, frames = _read_images(_images(document, path), path)
+    return PanopticJson(tuple(categories), annotations, images, frames)
+
+
+def read_segment_scores(path: Path) -> Iterator[tuple[ImageId, list[int], dict[int, object]]]:
+    """Of each annotation the image id, the segment ids, and what some of them state as `score`, unchecked.
+
+    Raises:
+        InputError: As `read_panoptic_json`.
+    """
+    for row in _annotations(_open(path), path):
+        segments = row.segments_info
+        yield row.image_id, [s.id for s in segments], {s.id: s.score for s in segments if s.score is not UNSET}
 
 
 def category_color(category_id: int) -> tuple[int, int, int]:
@@ -91,82 +162,147 @@ def category_color(category_id: int) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _read_categories(rows: Sequence[Any], where: str) -> tuple[Category, ...]:
+def _open(path: Path) -> _Document:
+    if not path.is_file():
+        raise InputError(f"panoptic JSON {path} does not exist")
+    try:
+        with path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return msgspec.json.decode(memoryview(mapped)[3 if mapped[:3] == _BOM else 0 :], type=_Document)
+    except _BROKEN as error:
+        raise _complaint(error, None, str(path)) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"panoptic JSON {path} cannot be read ({error}); export it again") from error
+
+
+def _annotations(document: _Document, path: Path) -> Iterator[_Annotation]:
+    rows, where = document.annotations, f"{path}: annotations"
+    kind = next(_rows(rows[:1], _Kind, where), _Kind())
+    if kind.segments_info is UNSET and kind.segmentation is not UNSET:
+        raise InputError(
+            f"{path} is a COCO instances JSON (annotations with 'segmentation'); "
+            "give the panoptic one (with 'segments_info')"
+        )
+    if kind.video_id is UNSET or kind.segments_info is not UNSET:
+        yield from _rows(rows, _Annotation, where)
+        return
+    for video in _rows(rows, _VideoAnnotations, where):
+        for row in video.annotations:
+            yield _Annotation(
+                f"{video.video_id}/{row.image_id}", f"{video.video_id}/{row.file_name}", row.segments_info
+            )
+
+
+def _images(document: _Document, path: Path) -> Iterator[_Image]:
+    yield from _rows(document.images, _Image, f"{path}: images")
+    for video in _rows(document.videos, _Video, f"{path}: videos"):
+        for number, row in enumerate(video.images):
+            name = video.video_id
+            yield _Image(f"{name}/{row.id}", f"{name}/{row.file_name}", row.height, row.width, str(name), number)
+
+
+def _read_categories(rows: Iterable[_Category], where: str) -> tuple[Category, ...]:
     categories: dict[int, Category] = {}
     for row in rows:
-        category_id = _field(row, "id", int, f"{where}: a category")
-        at = f"{where}: category {category_id}"
-        if category_id in categories:
-            raise InputError(f"{at} appears twice; category ids are unique")
-        color = row.get("color", list(category_color(category_id)))
-        if not (
-            isinstance(color, list) and len(color) == 3 and all(isinstance(c, int) and 0 <= c <= 255 for c in color)
-        ):
-            raise InputError(f"{at} has color {color!r}; three integers 0..255 wanted")
-        if "isthing" not in row:
+        if row.id in categories:
+            raise InputError(f"{where}: category {row.id} appears twice; category ids are unique")
+        if isinstance(row.isthing, UnsetType):
             raise InputError(
-                f"{at} has no 'isthing'; a panoptic JSON says 1 (thing) or 0 (stuff), an instances JSON does not"
+                f"{where}: category {row.id} has no 'isthing'; a panoptic JSON says 1 (thing) or 0 (stuff), an "
+                "instances JSON does not"
             )
-        is_thing = _flag(row, "isthing", at)
-        categories[category_id] = Category(
-            category_id, _field(row, "name", str, at), is_thing, (color[0], color[1], color[2])
-        )
+        color = category_color(row.id) if isinstance(row.color, UnsetType) else row.color
+        categories[row.id] = Category(row.id, row.name, bool(row.isthing), color)
     if not categories:
         raise InputError(f"{where} lists no categories; at least one is needed")
     return tuple(categories[key] for key in sorted(categories))
 
 
-def _read_segments(rows: Sequence[Any], known: set[int], where: str) -> tuple[SegmentRecord, ...]:
-    segments: dict[int, SegmentRecord] = {}
+def _read_annotations(rows: Iterable[_Annotation], categories: Sequence[Category], path: Path) -> AnnotationTable:
+    known = sorted(category.id for category in categories)
+    index_of = {category_id: index for index, category_id in enumerate(known)}
+    png_names: dict[ImageId, str] = {}
+    ends, ids, indices, crowds = array("q"), array("i"), array("i"), bytearray()
     for row in rows:
-        segment_id = _field(row, "id", int, f"{where}: a segment")
-        category_id = _field(row, "category_id", int, f"{where}: segment {segment_id}")
-        if not 1 <= segment_id <= MAX_SEGMENT_ID:
-            raise InputError(
-                f"{where}: segment id {segment_id} is outside 1 .. {MAX_SEGMENT_ID} (0 is void); renumber it"
-            )
-        if segment_id in segments:
-            raise InputError(f"{where}: segment id {segment_id} appears twice; ids are unique within an image")
-        if category_id not in known:
-            raise InputError(
-                f"{where}: segment {segment_id} has category_id {category_id}, which categories does not list "
-                f"({len(known)} ids, {min(known)} .. {max(known)}); add it or correct the segment"
-            )
-        is_crowd = "iscrowd" in row and _flag(row, "iscrowd", f"{where}: segment {segment_id}")
-        segments[segment_id] = SegmentRecord(segment_id, category_id, is_crowd)
-    return tuple(segments.values())
+        where = f"{path}: annotation of image_id {row.image_id!r}"
+        if row.image_id in png_names:
+            raise InputError(f"{where} appears twice; each image has one")
+        segments = row.segments_info
+        try:
+            indices.extend([index_of[segment.category_id] for segment in segments])
+        except KeyError:
+            raise _unknown_category(segments, known, where) from None
+        row_ids = [segment.id for segment in segments]
+        if len(set(row_ids)) < len(row_ids):
+            twin = next(segment_id for segment_id in row_ids if row_ids.count(segment_id) > 1)
+            raise InputError(f"{where}: segment id {twin} appears twice; ids are unique within an image")
+        ids.extend(row_ids)
+        crowds.extend([segment.iscrowd for segment in segments])
+        ends.append(len(ids))
+        png_names[row.image_id] = row.file_name
+    return AnnotationTable(
+        png_names,
+        png_names.values(),
+        np.array(ends, dtype=np.int64),
+        np.array(ids, dtype=np.int32),
+        np.array(indices, dtype=np.int32),
+        np.array(known, dtype=np.int32),
+        np.frombuffer(bytes(crowds), dtype=np.bool_),
+    )
 
 
-def _read_images(rows: Sequence[Any], where: str) -> dict[int | str, tuple[str, tuple[int, int]]]:
-    images: dict[int | str, tuple[str, tuple[int, int]]] = {}
+def _unknown_category(segments: Iterable[_Segment], known: Sequence[int], where: str) -> InputError:
+    segment = next(segment for segment in segments if segment.category_id not in known)
+    return InputError(
+        f"{where}: segment {segment.id} has category_id {segment.category_id}, which categories does not list "
+        f"({len(known)} ids, {known[0]} .. {known[-1]}); add it or correct the segment"
+    )
+
+
+def _read_images(rows: Iterable[_Image], path: Path) -> tuple[ImageTable, dict[ImageId, Frame]]:
+    file_names: dict[ImageId, str] = {}
+    frames: dict[ImageId, Frame] = {}
+    sizes = array("i")
     for row in rows:
-        image_id = _image_id(row, "id", f"{where}: an image")
-        at = f"{where}: image {image_id!r}"
-        if image_id in images:
-            raise InputError(f"{at} appears twice; image ids are unique")
-        size = _field(row, "height", int, at), _field(row, "width", int, at)
-        images[image_id] = (_field(row, "file_name", str, at), size)
-    return images
+        if row.id in file_names:
+            raise InputError(f"{path}: image {row.id!r} appears twice; image ids are unique")
+        file_names[row.id] = row.file_name
+        sizes.extend((row.height, row.width))
+        if isinstance(row.sequence, str) and type(row.frame) is int:
+            frames[row.id] = Frame(row.sequence, row.frame)
+    size = np.array(sizes, dtype=np.int32).reshape(-1, 2)
+    return ImageTable(file_names, file_names.values(), size), frames
 
 
-def _field(row: Any, key: str, kind: type[T], where: str) -> T:
-    if not isinstance(row, dict):
-        raise InputError(f"{where} is a {type(row).__name__}, not an object; a COCO panoptic JSON is wanted")
-    if key not in row:
-        raise InputError(f"{where} has no {key!r}; a COCO panoptic JSON needs it")
-    value = row[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise InputError(f"{where}: {key} is {str(value)[:40]!r}; {kind.__name__} wanted")
-    return value
+def _rows(raws: Sequence[Raw], kind: type[T], where: str) -> Iterator[T]:
+    decoder = msgspec.json.Decoder(kind)
+    for number, raw in enumerate(raws):
+        try:
+            yield decoder.decode(raw)
+        except _BROKEN as error:
+            raise _complaint(error, raw, f"{where}[{number}]") from None
 
 
-def _image_id(row: Any, key: str, where: str) -> int | str:
-    if isinstance(row, dict) and isinstance(row.get(key), str):
-        return _field(row, key, str, where)
-    return _field(row, key, int, where)
-
-
-def _flag(row: dict[str, Any], key: str, where: str) -> bool:
-    if row[key] not in (0, 1):
-        raise InputError(f"{where}: {key} is {row[key]!r}; 0 or 1 wanted")
-    return bool(row[key])
+def _complaint(error: Exception, row: Raw | None, where: str) -> InputError:
+    """The decoder's finding with the value it is about: "Expected `int`, got `str` - at `$.segments_info[0].id`"."""
+    found = re.fullmatch(r"(.*?)(?: - at `\$\.?(.*)`)?", str(error), re.DOTALL)
+    assert found is not None
+    finding, at = found[1].replace("`", ""), found[2] or ""
+    value: Any = None
+    try:
+        value = msgspec.json.decode(row or b"null")
+    except _BROKEN as worse:  # broken where nothing is read
+        error = worse
+    if not isinstance(error, msgspec.ValidationError):
+        return InputError(f"{where} is not JSON: {error}; export it again")
+    if row is not None:
+        if isinstance(value, dict):
+            key = next((key for key in ("image_id", "id", "video_id") if key in value), None)
+            where += f" ({key} {repr(value[key])[:40]})" if key else ""
+        for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", at):
+            value = value[int(index)] if index else value[name]
+    if missing := re.fullmatch(r"Object missing required field (\w+)", finding):
+        return InputError(f"{where}{at and f': {at}'} has no {missing[1]!r}; a COCO panoptic JSON needs it")
+    wanted, _, got = finding.removeprefix("Expected ").partition(", got ")
+    shown = repr(value)[:40] if row is not None else f"of type {got}"
+    return InputError(f"{where}{at and f': {at}'} is {shown}; {wanted} wanted")

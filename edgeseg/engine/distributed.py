@@ -1,6 +1,10 @@
-"""Batch norm over all processes, also on the CPU."""
+"""Batch norm and sums over all processes, also on the CPU."""
 
 from __future__ import annotations
+
+import functools
+import operator
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -54,3 +58,16 @@ def _replace_norms(model: nn.Module) -> None:
             setattr(model, name, synced.train(child.training))
         else:
             _replace_norms(child)
+
+
+Sums = TypeVar("Sums")
+
+
+def sum_over_processes(part: Sums) -> Sums:
+    """The sum of every process's part, in all of them; the part itself where there is one process."""
+    if not dist.is_initialized():
+        return part
+    parts: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, part)
+    total: Sums = functools.reduce(operator.add, parts)
+    return total

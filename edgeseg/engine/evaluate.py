@@ -12,7 +12,9 @@ from edgeseg.config import MergeConfig
 from edgeseg.data.loader import Samples
 from edgeseg.data.transforms import letterbox, unletterbox_map
 from edgeseg.merge import merge_slots, merged_to_segments
-from edgeseg.metrics.panoptic_quality import PanopticQuality, PQResult
+from edgeseg.metrics.evaluation import Evaluation
+from edgeseg.metrics.overlap import Comparison
+from edgeseg.metrics.panoptic_quality import PQResult
 from edgeseg.structures import Category, InputError, Merged, Segment
 
 Predictor = Callable[[NDArray[np.uint8]], Merged]
@@ -75,15 +77,55 @@ def evaluate(
         max_images: Evenly spaced part of the samples to take; 0 = all.
         on_progress: Called with (done, total).
     """
-    quality = PanopticQuality(categories)
-    indices = list(_spread(len(samples), max_images))
+    evaluation = evaluate_metrics(
+        predictor, samples, (), size=size, categories=categories, max_images=max_images, on_progress=on_progress
+    )
+    return evaluation.quality.compute()
+
+
+def evaluate_metrics(
+    predictor: Predictor,
+    samples: Samples,
+    metrics: Sequence[str],
+    *,
+    size: tuple[int, int],
+    categories: Sequence[Category],
+    max_images: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Like `evaluate`, with more metrics.
+
+    Args:
+        predictor: Takes images of the network's size.
+        samples: Labelled images.
+        metrics: Keys of `edgeseg.metrics.evaluation.METRICS` beside panoptic quality.
+        size: The network's (height, width).
+        categories: In order of their contiguous index.
+        max_images: Evenly spaced part of the samples to take; 0 = all.
+        rank: Take every `world_size`-th of them, from this one on; the parts' results add up.
+        world_size: Number of processes.
+        on_progress: Called with (done, total).
+    """
+    evaluation, comparison = Evaluation(categories, metrics), Comparison(categories)
+    indices = list(_spread(len(samples), max_images))[rank::world_size]
     for done, index in enumerate(indices, start=1):
         sample = samples[index]
         panoptic_map, segments = segment_image(predictor, sample.image, size, categories)
-        quality.update(panoptic_map, segments, sample.panoptic_map, sample.segments)
+        evaluation.add(
+            comparison.compare(
+                panoptic_map,
+                segments,
+                sample.panoptic_map,
+                sample.segments,
+                image_id=sample.image_id,
+                score=[segment.score for segment in segments],
+            )
+        )
         if on_progress is not None:
             on_progress(done, len(indices))
-    return quality.compute()
+    return evaluation
 
 
 def require_same_categories(ours: Sequence[Category], theirs: Sequence[Category], where: str) -> None:

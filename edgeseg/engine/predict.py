@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeseg.data.coco_panoptic import read_image, write_panoptic
+from edgeseg.data.coco_panoptic import write_panoptic
+from edgeseg.data.photo import read_image
+from edgeseg.data.sets.images import IMAGE_SUFFIXES
 from edgeseg.engine.evaluate import Predictor, segment_image
 from edgeseg.structures import Category, InputError, Segment
 from edgeseg.visualize import overlay_with_legend
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def find_images(patterns: Sequence[str]) -> list[Path]:

@@ -19,6 +19,7 @@ class Source:
         image_size: The network's (height, width).
         categories: In order of their contiguous index.
         data_root: What it was trained on, if known.
+        data_format: Layout of that folder, as training was told.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Source:
     image_size: tuple[int, int]
     categories: tuple[Category, ...]
     data_root: Path | None
+    data_format: str = "auto"

@@ -22,10 +22,10 @@ from edgeseg.config import Config, config_to_dict
 from edgeseg.data.loader import CachedSamples, Samples, train_loader
 from edgeseg.display import TrainingDisplay, say
 from edgeseg.engine.checkpoint import load_checkpoint, load_weights, pack_optimizer, save_checkpoint, unpack_optimizer
-from edgeseg.engine.distributed import synchronise_norms
-from edgeseg.engine.evaluate import evaluate, torch_predictor
+from edgeseg.engine.distributed import sum_over_processes, synchronise_norms
+from edgeseg.engine.evaluate import evaluate_metrics, torch_predictor
 from edgeseg.engine.schedule import Clock, learning_rate_factor
-from edgeseg.losses.kmax import KMaxLoss
+from edgeseg.losses.registry import build_loss
 from edgeseg.models import SlotsModel, build_model
 from edgeseg.models.model import load_backbone_weights
 from edgeseg.structures import Batch, Category, CheckError, InputError
@@ -34,7 +34,7 @@ from edgeseg.structures import Batch, Category, CheckError, InputError
 class Task(nn.Module):
     """Model and loss as the one module that is trained (and wrapped for many processes)."""
 
-    def __init__(self, model: SlotsModel, loss: KMaxLoss) -> None:
+    def __init__(self, model: SlotsModel, loss: nn.Module) -> None:
         super().__init__()
         self.model, self.loss = model, loss
 
@@ -58,14 +58,14 @@ class Trainer:
     def __init__(self, config: Config, categories: Sequence[Category], out: Path, fabric: Fabric) -> None:
         self.config, self.categories, self.out, self.fabric = config, categories, out, fabric
         torch.manual_seed(config.train.seed)
-        model = build_model(config.model, len(categories), config.data.image_size)
+        model = build_model(config.model, [c.is_thing for c in categories], config.data.image_size)
         if config.train.pretrained is not None:
             load_backbone_weights(model, config.train.pretrained)
         # Of float32 and bf16, contiguous and channels-last, this is the fastest on a CPU (bench/train_speed.py).
         model = model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: SlotsModel = synchronise_norms(model)  # type: ignore[assignment]
         self.average = AveragedModel(self.model, multi_avg_fn=_ema(config.train.ema_decay), use_buffers=True)
-        task = Task(self.model, KMaxLoss(config.loss, len(categories)))
+        task = Task(self.model, build_loss(config.model.head, config.loss, [c.is_thing for c in categories]))
         self.task, self.optimizer = fabric.setup(task, _optimizer(self.model, config))
         self.clock = Clock(config.train)
         self.metrics: dict[str, Any] = {}
@@ -99,7 +99,7 @@ class Trainer:
 
         Args:
             train: Images to learn from.
-            val: Images to evaluate on; only the first process reads them.
+            val: Images to evaluate on.
             quiet: Show no progress.
 
         Returns:
@@ -167,17 +167,21 @@ class Trainer:
         return values
 
     def evaluate(self, val: Samples, max_images: int) -> None:
-        """Scores the averaged weights, keeps them as `best` if they are, and saves `last`."""
-        if self.fabric.is_global_zero:
-            model = self.to_evaluate.eval()
-            predictor = torch_predictor(model, self.config.merge, self.categories, self.fabric.device)
-            size = self.config.data.image_size
-            began = time.monotonic()
-            result = evaluate(predictor, val, size=size, categories=self.categories, max_images=max_images)
-            self.metrics = result.to_dict()
-            self._log(
-                {"step": self.clock.step, "eval_seconds": round(time.monotonic() - began, 2), "eval": self.metrics}
-            )
+        """Scores the averaged weights, each process a share, keeps them as `best` if they are, and saves `last`."""
+        predictor = torch_predictor(self.to_evaluate.eval(), self.config.merge, self.categories, self.fabric.device)
+        began = time.monotonic()
+        part = evaluate_metrics(
+            predictor,
+            val,
+            (),
+            size=self.config.data.image_size,
+            categories=self.categories,
+            max_images=max_images,
+            rank=self.fabric.global_rank,
+            world_size=self.fabric.world_size,
+        )
+        self.metrics = sum_over_processes(part).quality.compute().to_dict()
+        self._log({"step": self.clock.step, "eval_seconds": round(time.monotonic() - began, 2), "eval": self.metrics})
         if (pq := self.metrics.get("all", {}).get("pq", 0.0)) >= self.best_pq:
             self.best_pq = pq
             self.save("best")

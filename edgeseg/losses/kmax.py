@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from edgeseg.config import LossConfig
 from edgeseg.losses.matching import match
+from edgeseg.losses.small_things import small_thing_weights
 from edgeseg.losses.targets import Targets, pad_labels, targets_at
 from edgeseg.structures import IGNORE, Batch, Prediction
 
@@ -33,12 +34,15 @@ class KMaxLoss(nn.Module):
 
     Args:
         config: Weights and switches.
-        num_categories: K.
+        is_thing: (K,) by contiguous category index.
     """
 
-    def __init__(self, config: LossConfig, num_categories: int) -> None:
+    is_thing: torch.Tensor
+
+    def __init__(self, config: LossConfig, is_thing: Sequence[bool]) -> None:
         super().__init__()
-        self.config, self.num_categories = config, num_categories
+        self.config, self.num_categories = config, len(is_thing)
+        self.register_buffer("is_thing", torch.tensor([*is_thing, False]), persistent=False)  # the last is void
 
     def forward(
         self, predictions: Sequence[Prediction], batch: Batch, generators: Sequence[torch.Generator]
@@ -67,7 +71,15 @@ class KMaxLoss(nn.Module):
                 prediction.embedding, own, self.config.discrimination_pixels, generators
             )
             if prediction.semantic_logits is not None:
-                compared["semantic"] = self.config.semantic_weight * semantic_loss(prediction.semantic_logits, own)
+                weights = small_thing_weights(
+                    own,
+                    self.is_thing,
+                    stride=height // h,
+                    max_area=self.config.small_thing_area,
+                    weight=self.config.small_thing_weight,
+                )
+                semantic = semantic_loss(prediction.semantic_logits, own, weights)
+                compared["semantic"] = self.config.semantic_weight * semantic
             for name, value in compared.items():
                 terms[name] = terms[name] + value if name in terms else value
         terms["total"] = torch.stack(list(terms.values())).sum()
@@ -205,10 +217,16 @@ def discriminate(
     return mean_where(-(wanted * similarity.log_softmax(2)).sum(2), valid)
 
 
-def semantic_loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """Per-pixel cross entropy of the training-only semantic head, (B, K + 1, h, w); void pixels do not count."""
+def semantic_loss(logits: torch.Tensor, targets: Targets, weights: torch.Tensor) -> torch.Tensor:
+    """Per-pixel cross entropy of the training-only semantic head, (B, K + 1, h, w); void pixels do not count.
+
+    Args:
+        logits: (B, K + 1, h, w).
+        targets: Labels at that resolution.
+        weights: (B, P) of the pixels.
+    """
     wanted = targets.categories(logits.shape[1] - 1)
-    return mean_where(F.cross_entropy(logits.flatten(2).float(), wanted, reduction="none"), targets.valid)
+    return mean_where(weights * F.cross_entropy(logits.flatten(2).float(), wanted, reduction="none"), targets.valid)
 
 
 def mean_where(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

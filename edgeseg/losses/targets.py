@@ -54,3 +54,9 @@ def targets_at(label_map: torch.Tensor, labels: torch.Tensor, size: tuple[int, i
     valid = rows != IGNORE
     areas = torch.zeros(labels.shape, device=labels.device).scatter_add_(1, rows.clamp(min=0), valid.float())
     return Targets(rows, valid, labels, areas)
+
+
+def cell_centres(size: tuple[int, int], device: torch.device) -> torch.Tensor:
+    """(1, 2, h w) float32 (down, right) of each cell's centre, in cells."""
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=device) for side in size), indexing="ij")
+    return (torch.stack([rows, columns]).flatten(1) + 0.5)[None]

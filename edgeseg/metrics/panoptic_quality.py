@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeseg.data.coco_panoptic import read_panoptic_png
-from edgeseg.data.panoptic_json import read_panoptic_json
-from edgeseg.structures import Category, InputError, Segment
+from edgeseg.metrics.matching import Matching, match
+from edgeseg.metrics.overlap import Comparison, PanopticPair, SegmentRow
+from edgeseg.structures import Category
+
+SIZES = ("small", "medium", "large")
+"""COCO's areas: below 32 x 32 pixels, below 96 x 96, the rest."""
+
+_MEDIUM_AREA, _LARGE_AREA = 32**2, 96**2
 
 
 @dataclass(frozen=True)
@@ -62,29 +67,29 @@ class PQResult:
 class PanopticQuality:
     """Sums of panoptic quality over images.
 
-    The rules are those of panopticapi (github.com/cocodataset/panopticapi, evaluation.py), from "Panoptic Segmentation"
-    (Kirillov et al., CVPR 2019): a match has the same category and an IoU above 0.5, the union without what the
-    prediction has on void; crowds are never missed; a prediction that lies more than half on void or on its own
-    category's crowd is no false positive, where of several crowds of one category the last counts. Areas are counted
-    from the maps; panopticapi takes those of the ground truth from its JSON.
+    "Panoptic Segmentation" (Kirillov et al., CVPR 2019) with panopticapi's rules for void and crowds (`match`). Areas
+    are counted from the maps; panopticapi takes those of the ground truth from its JSON.
+
+    A category that occurs neither in the truth nor in the prediction is left out of the means, as panopticapi does. A
+    group in which none occurs scores 0 with n = 0, where panopticapi divides by zero.
 
     Attributes:
-        counts: (4, K) float64 sums of IoU, TP, FP, FN, categories ascending by id. Processes add theirs up.
+        counts: (4, 3, K) float64 sums of IoU, TP, FP, FN by size and category, ascending by id. What is found or missed
+            counts under the size of the true segment, what is false under its own.
     """
 
     def __init__(self, categories: Sequence[Category]) -> None:
         self.categories = tuple(sorted(categories, key=lambda category: category.id))
-        self.counts = np.zeros((4, len(self.categories)), dtype=np.float64)
-        self._index_of = {category.id: index for index, category in enumerate(self.categories)}
+        self.counts = np.zeros((4, len(SIZES), len(self.categories)), dtype=np.float64)
 
     def update(
         self,
         pred_map: NDArray[np.int32],
-        pred_segments: Sequence[Segment],
+        pred_segments: Sequence[SegmentRow],
         gt_map: NDArray[np.int32],
-        gt_segments: Sequence[Segment],
+        gt_segments: Sequence[SegmentRow],
     ) -> None:
-        """Adds one image.
+        """Adds one image; for many, one `Comparison` and `add` are faster.
 
         Args:
             pred_map: (H, W) int32 predicted ids, 0 = void.
@@ -95,143 +100,79 @@ class PanopticQuality:
         Raises:
             InputError: Sizes differ, a map has an id that its table lacks or the reverse, or a category is unknown.
         """
-        if pred_map.shape != gt_map.shape:
-            raise InputError(
-                f"prediction is {pred_map.shape}, ground truth {gt_map.shape} (height, width); they must agree"
-            )
-        pred_ids, pred_category = self._table(pred_segments, "prediction")
-        gt_ids, gt_category = self._table(gt_segments, "ground truth")
-        overlap = _overlaps(gt_map, gt_ids, pred_map, pred_ids)
-        is_crowd = np.array([False, *(segment.is_crowd for segment in gt_segments)])
+        self.add(Comparison(self.categories).compare(pred_map, pred_segments, gt_map, gt_segments))
 
-        pred_area, gt_area = overlap.sum(axis=0), overlap.sum(axis=1)
-        on_void = overlap[0]
-        union = gt_area[:, None] + pred_area[None] - overlap - on_void[None]
-        comparable = (gt_category[:, None] == pred_category[None]) & ~is_crowd[:, None]
-        comparable[0] = comparable[:, 0] = False
-        gt_rows, pred_columns = np.nonzero(comparable & (2 * overlap > union))
-        iou = overlap[gt_rows, pred_columns] / union[gt_rows, pred_columns]
+    def add(self, pair: PanopticPair) -> None:
+        """Adds one image."""
+        matching = self.match(pair)
+        found, missed, false = matching.gt_rows, matching.missed, matching.false
+        iou_sum, tp, fp, fn = self.counts
+        size, category = _size(pair.gt.area), pair.gt.category
+        np.add.at(iou_sum, (size[found], category[found]), matching.iou)
+        np.add.at(tp, (size[found], category[found]), 1)
+        np.add.at(fn, (size[missed], category[missed]), 1)
+        np.add.at(fp, (_size(pair.pred.area)[false], pair.pred.category[false]), 1)
 
-        crowd_row = np.zeros(len(self.categories), dtype=np.int64)  # 0, the row of void: no crowd
-        for row in np.flatnonzero(is_crowd):
-            crowd_row[gt_category[row]] = row
-        own_crowd = crowd_row[pred_category]
-        excused = on_void + np.where(own_crowd > 0, overlap[own_crowd, np.arange(len(pred_category))], 0)
-        is_fp = 2 * excused <= pred_area
-        is_fp[0] = is_fp[pred_columns] = False
-        is_fn = ~is_crowd
-        is_fn[0] = is_fn[gt_rows] = False
+    def match(self, pair: PanopticPair) -> Matching:
+        """What counts as found, missed and false in one image."""
+        return match(pair)
 
-        num = len(self.categories)
-        self.counts[0] += np.bincount(gt_category[gt_rows], weights=iou, minlength=num)
-        self.counts[1] += np.bincount(gt_category[gt_rows], minlength=num)
-        self.counts[2] += np.bincount(pred_category[is_fp], minlength=num)
-        self.counts[3] += np.bincount(gt_category[is_fn], minlength=num)
-
-    def __add__(self, other: PanopticQuality) -> PanopticQuality:
+    def __add__(self, other: Self) -> Self:
         """Sums over the images of both, which must have the same categories."""
         if self.categories != other.categories:
             raise ValueError("panoptic qualities over different categories cannot be added")
-        both = PanopticQuality(self.categories)
+        both = type(self)(self.categories)
         both.counts = self.counts + other.counts
         return both
 
     def compute(self) -> PQResult:
         """The quality of all images so far."""
-        rows = []
-        for category, (iou_sum, tp, fp, fn) in zip(self.categories, self.counts.T.tolist(), strict=True):
-            weight = tp + fp / 2 + fn / 2
-            rows.append(
-                CategoryQuality(
-                    category,
-                    pq=iou_sum / weight if weight else 0.0,
-                    sq=iou_sum / tp if tp else 0.0,
-                    rq=tp / weight if weight else 0.0,
-                    iou_sum=iou_sum,
-                    tp=int(tp),
-                    fp=int(fp),
-                    fn=int(fn),
-                )
+        return _result(self.categories, self.counts.sum(axis=1))
+
+    def compute_by_size(self) -> dict[str, PQResult]:
+        """The quality of small, medium and large segments."""
+        return {name: _result(self.categories, self.counts[:, size]) for size, name in enumerate(SIZES)}
+
+    def to_dict(self) -> dict[str, object]:
+        """`compute` as plain values."""
+        return dict(self.compute().to_dict())
+
+
+class QualityBySize(PanopticQuality):
+    """Panoptic quality of small, medium and large segments."""
+
+    def to_dict(self) -> dict[str, object]:
+        """By size: all, things and stuff."""
+        by_size = self.compute_by_size().items()
+        return {
+            size: {group: vars(getattr(result, group)) for group in ("all", "things", "stuff")}
+            for size, result in by_size
+        }
+
+
+def _size(area: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (area >= _MEDIUM_AREA).astype(np.int64) + (area >= _LARGE_AREA)
+
+
+def _result(categories: Sequence[Category], counts: NDArray[np.float64]) -> PQResult:
+    rows = []
+    for category, (iou_sum, tp, fp, fn) in zip(categories, counts.T.tolist(), strict=True):
+        weight = tp + fp / 2 + fn / 2
+        rows.append(
+            CategoryQuality(
+                category,
+                pq=iou_sum / weight if weight else 0.0,
+                sq=iou_sum / tp if tp else 0.0,
+                rq=tp / weight if weight else 0.0,
+                iou_sum=iou_sum,
+                tp=int(tp),
+                fp=int(fp),
+                fn=int(fn),
             )
-        things = [row for row in rows if row.category.is_thing]
-        stuff = [row for row in rows if not row.category.is_thing]
-        return PQResult(_mean(rows), _mean(things), _mean(stuff), tuple(rows))
-
-    def _table(self, segments: Sequence[Segment], side: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and contiguous categories of the rows, void first (its category is a placeholder)."""
-        for segment in segments:
-            if segment.category_id not in self._index_of:
-                raise InputError(
-                    f"{side} segment {segment.id} has category_id {segment.category_id}, which is not among the "
-                    f"{len(self.categories)} categories; predict with the ground truth's categories"
-                )
-        ids = np.array([0, *(segment.id for segment in segments)], dtype=np.int64)
-        if len(np.unique(ids)) < len(ids):
-            raise InputError(f"{side} has two segments of one id, or a segment of id 0; ids are unique and 0 is void")
-        return ids, np.array([0, *(self._index_of[segment.category_id] for segment in segments)], dtype=np.int64)
-
-
-def evaluate_folder(pred_json: Path, pred_folder: Path, gt_json: Path, gt_folder: Path) -> PQResult:
-    """Panoptic quality of a predicted JSON and PNG folder against the true ones.
-
-    Raises:
-        InputError: A file is bad, or the two JSON files do not list the same images.
-    """
-    truth = read_panoptic_json(gt_json)
-    prediction = read_panoptic_json(pred_json, truth.categories)
-    if not truth.annotations:
-        raise InputError(f"{gt_json} has no annotations; there is nothing to evaluate")
-    for ours, theirs, path in ((truth, prediction, pred_json), (prediction, truth, gt_json)):
-        missing = ours.annotations.keys() - theirs.annotations.keys()
-        if missing:
-            raise InputError(
-                f"{path} has no annotation of image_id {min(missing, key=str)!r} ({len(missing)} missing); "
-                "prediction and ground truth must list the same images"
-            )
-    quality = PanopticQuality(truth.categories)
-    for image_id, record in truth.annotations.items():
-        predicted = prediction.annotations[image_id]
-        gt_map, gt_segments = read_panoptic_png(gt_folder / record.png_name, record.segments)
-        pred_map, pred_segments = read_panoptic_png(pred_folder / predicted.png_name, predicted.segments)
-        if pred_map.shape != gt_map.shape:
-            raise InputError(
-                f"{pred_folder / predicted.png_name} is {pred_map.shape[0]} x {pred_map.shape[1]} (height x width), "
-                f"the ground truth {gt_map.shape[0]} x {gt_map.shape[1]}; predict at the photo's size"
-            )
-        quality.update(pred_map, pred_segments, gt_map, gt_segments)
-    return quality.compute()
-
-
-def _overlaps(
-    gt_map: NDArray[np.int32], gt_ids: NDArray[np.int64], pred_map: NDArray[np.int32], pred_ids: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """(rows of gt_ids, rows of pred_ids) pixels that two ids share.
-
-    Counts runs of equal pairs instead of pixels: a photo's maps have about a hundred times fewer.
-    """
-    gt, pred = gt_map.ravel(), pred_map.ravel()
-    starts = np.concatenate(([0], np.flatnonzero((gt[1:] != gt[:-1]) | (pred[1:] != pred[:-1])) + 1))
-    lengths = np.diff(starts, append=gt.size)
-    rows = _rows(gt[starts], gt_ids, "ground truth")
-    columns = _rows(pred[starts], pred_ids, "prediction")
-    shape = len(gt_ids), len(pred_ids)
-    # Sums of integers below 2**53 are exact in bincount's float64.
-    counts = np.bincount(rows * shape[1] + columns, weights=lengths, minlength=shape[0] * shape[1])
-    return counts.astype(np.int64).reshape(shape)
-
-
-def _rows(values: NDArray[np.int32], ids: NDArray[np.int64], side: str) -> NDArray[np.int64]:
-    order = np.argsort(ids)
-    places = order[np.minimum(np.searchsorted(ids, values, sorter=order), len(ids) - 1)]
-    is_strange = ids[places] != values
-    if is_strange.any():
-        raise InputError(f"{side} map holds segment {values[is_strange][0]}, which its table does not list; list it")
-    is_seen = np.zeros(len(ids), dtype=bool)
-    is_seen[places] = True
-    is_seen[ids == 0] = True
-    if not is_seen.all():
-        raise InputError(f"{side} table lists segment {ids[~is_seen][0]}, which has no pixel in its map; drop it")
-    return places
+        )
+    things = [row for row in rows if row.category.is_thing]
+    stuff = [row for row in rows if not row.category.is_thing]
+    return PQResult(_mean(rows), _mean(things), _mean(stuff), tuple(rows))
 
 
 def _mean(rows: Sequence[CategoryQuality]) -> MeanQuality:

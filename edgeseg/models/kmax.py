@@ -8,6 +8,7 @@ throughout, one layer per stride, a position map on the pixels, mask embeddings 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -146,7 +147,7 @@ class KMaxHead(Head):
     Args:
         config: Widths, queries, strides.
         channels: Backbone channels at strides 4, 8, 16, 32.
-        num_categories: K; the class logits have K + 1 columns, the last is void.
+        is_thing: (K,); the class logits have K + 1 columns, the last is void.
         image_size: (height, width) of the network's input.
     """
 
@@ -154,10 +155,11 @@ class KMaxHead(Head):
         self,
         config: ModelConfig,
         channels: tuple[int, int, int, int],
-        num_categories: int,
+        is_thing: Sequence[bool],
         image_size: tuple[int, int],
     ) -> None:
         super().__init__()
+        num_categories = len(is_thing)
         dim = config.query_dim
         self.config, self.num_categories = config, num_categories
         self.size = (image_size[0] // 4, image_size[1] // 4)

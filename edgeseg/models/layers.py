@@ -96,3 +96,12 @@ class FrozenPosition(nn.Module):
     def forward(self) -> torch.Tensor:
         """(1, channels, h, w) float32."""
         return self.map
+
+
+def largest(x: torch.Tensor, num: int) -> torch.Tensor:
+    """(B, num, P) -> (B, 1, P) maximum from operators that every delegate takes; halves may overlap."""
+    while num > 1:
+        half = (num + 1) // 2
+        x = torch.maximum(x[:, :half], x[:, num - half :])
+        num = half
+    return x

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -12,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgeseg.config import ModelConfig
 from edgeseg.models.registry import BACKBONES, HEADS, Backbone, Head, find
-from edgeseg.structures import InputError, Prediction, Slots
+from edgeseg.structures import InputError, Slots
 
 
 class SlotsModel(nn.Module):
@@ -20,17 +22,17 @@ class SlotsModel(nn.Module):
 
     Args:
         config: What to build.
-        num_categories: K.
+        is_thing: (K,) by contiguous category index.
         image_size: (height, width), multiples of 32.
     """
 
     mean: torch.Tensor
     inverse_std: torch.Tensor
 
-    def __init__(self, config: ModelConfig, num_categories: int, image_size: tuple[int, int]) -> None:
+    def __init__(self, config: ModelConfig, is_thing: Sequence[bool], image_size: tuple[int, int]) -> None:
         super().__init__()
         self.backbone: Backbone = find(BACKBONES, config.backbone, "backbone")()
-        self.head: Head = find(HEADS, config.head, "head")(config, self.backbone.channels, num_categories, image_size)
+        self.head: Head = find(HEADS, config.head, "head")(config, self.backbone.channels, is_thing, image_size)
         self.register_buffer("mean", torch.tensor(config.mean).reshape(1, 3, 1, 1), persistent=False)
         inverse_std = 1.0 / torch.tensor(config.std).reshape(1, 3, 1, 1)
         self.register_buffer("inverse_std", inverse_std, persistent=False)
@@ -40,12 +42,9 @@ class SlotsModel(nn.Module):
         slots: Slots = self.head(self.backbone((image - self.mean) * self.inverse_std))
         return slots
 
-    def forward_training(self, image: torch.Tensor) -> list[Prediction]:
-        """What the head's losses need; see the head's own `forward_training`."""
-        predictions: list[Prediction] = self.head.forward_training(
-            self.backbone((image - self.mean) * self.inverse_std)
-        )
-        return predictions
+    def forward_training(self, image: torch.Tensor) -> Any:
+        """What the head's own loss takes; see the head's `forward_training`."""
+        return self.head.forward_training(self.backbone((image - self.mean) * self.inverse_std))
 
     def deployable(self) -> SlotsModel:
         """A copy in eval mode without training-only branches; the original stays as it is."""
@@ -56,8 +55,8 @@ class SlotsModel(nn.Module):
         return model
 
 
-def build_model(config: ModelConfig, num_categories: int, image_size: tuple[int, int]) -> SlotsModel:
-    """Builds a network with fresh weights.
+def build_model(config: ModelConfig, is_thing: Sequence[bool], image_size: tuple[int, int]) -> SlotsModel:
+    """Builds a network with fresh weights; see SlotsModel.
 
     Raises:
         InputError: Unknown backbone or head, or numbers that do not fit together.
@@ -70,7 +69,7 @@ def build_model(config: ModelConfig, num_categories: int, image_size: tuple[int,
         raise InputError(f"query_dim = {config.query_dim} is not a multiple of num_heads = {config.num_heads}")
     if unknown := set(config.kmeans_strides) - {32, 16, 8, 4}:
         raise InputError(f"kmeans_strides has {sorted(unknown)}; the decoder's strides are 32, 16, 8 and 4")
-    return SlotsModel(config, num_categories, image_size)
+    return SlotsModel(config, is_thing, image_size)
 
 
 def load_backbone_weights(model: SlotsModel, path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from edgeseg.config import ModelConfig, nearest
-from edgeseg.structures import InputError, Prediction, Slots
+from edgeseg.structures import InputError, Slots
 
 
 class Backbone(nn.Module):
@@ -33,8 +33,8 @@ class Head(nn.Module, ABC):
         """Slots with masks at stride 4 from the maps of strides 4, 8, 16, 32."""
 
     @abstractmethod
-    def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> list[Prediction]:
-        """What the losses compare, the final prediction first."""
+    def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> Any:
+        """What the loss of this head takes (edgeseg.losses.registry)."""
 
     @abstractmethod
     def strip(self) -> None:
@@ -42,7 +42,7 @@ class Head(nn.Module, ABC):
 
 
 BackboneBuilder = Callable[[], Backbone]
-HeadBuilder = Callable[[ModelConfig, tuple[int, int, int, int], int, tuple[int, int]], Head]
+HeadBuilder = Callable[[ModelConfig, tuple[int, int, int, int], Sequence[bool], tuple[int, int]], Head]
 
 BACKBONES: dict[str, BackboneBuilder] = {}
 HEADS: dict[str, HeadBuilder] = {}
@@ -56,7 +56,7 @@ def register_backbone(name: str) -> Callable[[_Builder], _Builder]:
 
 
 def register_head(name: str) -> Callable[[_Builder], _Builder]:
-    """Registers a function (config, pyramid channels, num_categories, image_size) -> head module."""
+    """Registers a function (config, pyramid channels, is_thing, image_size) -> head module."""
     return _register(HEADS, name)
 
 

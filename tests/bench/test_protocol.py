@@ -45,7 +45,7 @@ def test_eight_times_the_products_take_about_eight_times_as_long(tmp_path: Path)
 @pytest.mark.slow
 def test_the_eager_reference_is_timed_from_a_checkpoint(tmp_path: Path) -> None:
     config = Config(data=DataConfig(image_size=SIZE), model=ModelConfig(num_queries=8))
-    weights = build_model(config.model, len(CATEGORIES), SIZE).state_dict()
+    weights = build_model(config.model, [c.is_thing for c in CATEGORIES], SIZE).state_dict()
     path = tmp_path / "best.safetensors"
     save_checkpoint(path, {"weights": weights}, config=config, categories=CATEGORIES, step=0, metrics={})
     target = Target(path, "tiny.edgeseg", "torch", "0" * 64, "torch", "float32", "graph", SIZE)

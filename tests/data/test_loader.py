@@ -9,14 +9,24 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from edgeseg.config import DataConfig
-from edgeseg.data.loader import CachedSamples, TrainSet, segment_rows, train_loader
+from edgeseg.data.extra_transform import Extra
+from edgeseg.data.loader import CachedSamples, TrainSet, train_loader
 from edgeseg.structures import Batch, Category, InputError, Sample, Segment
 
 CAR, ROAD = Category(3, "car", True, (1, 1, 1)), Category(21, "road", False, (3, 3, 3))
 CATEGORIES = (CAR, ROAD)
 CONFIG = DataConfig(image_size=(32, 64), batch_size=4, num_workers=0, flip_vertical=True)
+
+Ways = tuple[DataConfig, Extra | None]
+WAYS: list[Ways] = [
+    (CONFIG, None),
+    (dataclasses.replace(CONFIG, copy_paste=0.5, balance=1.0, min_scale=0.1, max_scale=2.0), None),
+    (CONFIG, v2.RandomRotation(30)),
+]
+"""What a run can be made of; each keeps the promises about order."""
 
 
 class Scenes:
@@ -27,6 +37,9 @@ class Scenes:
 
     def __len__(self) -> int:
         return 10
+
+    def category_ids(self, index: int) -> list[int]:
+        return [3, 21] if index == 7 else [21]  # what a data set says ahead need not be true for the order
 
     def __getitem__(self, index: int) -> Sample:
         self.reads += 1
@@ -51,11 +64,26 @@ class BrokenScenes(Scenes):
 
 
 def load(
-    config: DataConfig = CONFIG, *, seed: int = 0, start: int = 0, steps: int = 6, rank: int = 0, world: int = 1
+    config: DataConfig = CONFIG,
+    *,
+    seed: int = 0,
+    start: int = 0,
+    steps: int = 6,
+    rank: int = 0,
+    world: int = 1,
+    extra: Extra | None = None,
 ) -> list[Batch]:
     return list(
         train_loader(
-            Scenes(), CATEGORIES, config, seed=seed, start_step=start, num_steps=steps, rank=rank, world_size=world
+            Scenes(),
+            CATEGORIES,
+            config,
+            seed=seed,
+            start_step=start,
+            num_steps=steps,
+            rank=rank,
+            world_size=world,
+            extra=extra,
         )
     )
 
@@ -77,19 +105,25 @@ def test_batch_has_the_promised_shapes_and_types() -> None:
     assert len(batch.image_ids) == 4
 
 
-def test_samples_do_not_depend_on_the_number_of_workers() -> None:
-    expected = load()
+@pytest.mark.parametrize("ways", WAYS)
+def test_samples_do_not_depend_on_the_number_of_workers(ways: Ways) -> None:
+    config, extra = ways
+    expected = load(config, extra=extra)
     for num_workers in (1, 2):
-        assert_equal(load(dataclasses.replace(CONFIG, num_workers=num_workers)), expected)
+        assert_equal(load(dataclasses.replace(config, num_workers=num_workers), extra=extra), expected)
 
 
-def test_resumed_run_sees_what_the_whole_run_sees() -> None:
-    assert_equal(load(start=4, steps=2), load(steps=6)[4:])
+@pytest.mark.parametrize("ways", WAYS)
+def test_resumed_run_sees_what_the_whole_run_sees(ways: Ways) -> None:
+    config, extra = ways
+    assert_equal(load(config, start=4, steps=2, extra=extra), load(config, steps=6, extra=extra)[4:])
 
 
-def test_ranks_together_see_the_batch_of_one_process() -> None:
-    whole = load(steps=2)
-    parts = [load(steps=2, rank=rank, world=2) for rank in (0, 1)]
+@pytest.mark.parametrize("ways", WAYS)
+def test_ranks_together_see_the_batch_of_one_process(ways: Ways) -> None:
+    config, extra = ways
+    whole = load(config, steps=2, extra=extra)
+    parts = [load(config, steps=2, rank=rank, world=2, extra=extra) for rank in (0, 1)]
     for step, batch in enumerate(whole):
         assert torch.equal(torch.cat([part[step].image for part in parts]), batch.image)
         assert torch.equal(torch.cat([part[step].label_map for part in parts]), batch.label_map)
@@ -128,23 +162,43 @@ def test_table_rows_are_those_of_visible_segments_in_order_of_id() -> None:
     assert {1, 2, 3} <= num_rows  # strong zooms leave segments outside
 
 
-def test_crowd_and_void_are_ignored_and_rows_ascend_by_id() -> None:
-    panoptic_map = np.array([[0, 4, 9], [500, 70_000, 9]], dtype=np.int32)
-    segments = tuple(
-        Segment(id_, category, 1, (0, 0, 1, 1), is_crowd=id_ == 4)
-        for id_, category in ((500, 3), (70_000, 21), (4, 3), (9, 3))
-    )
-    sample = Sample(1, "a.png", np.zeros((2, 3, 3), np.uint8), panoptic_map, segments)
-    rows, categories = segment_rows(sample, {3: 0, 21: 1})
-    assert rows.tolist() == [[-1, -1, 0], [1, 2, 0]]
-    assert categories.tolist() == [0, 0, 1]
-
-
 def test_image_of_nothing_but_void_has_an_empty_table() -> None:
     sample = Sample(1, "a.png", np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32), ())
     item = TrainSet([sample], CATEGORIES, CONFIG, seed=0)[0]
     assert (item.label_map == -1).all()
     assert item.categories.shape == (0,)
+
+
+def test_rare_category_is_seen_more() -> None:
+    """Car is in 1 of 10 images: with threshold 0.9 that image comes sqrt(0.9 / 0.1) = 3 times in an epoch of 12."""
+    config = dataclasses.replace(CONFIG, balance=0.9)
+    for samples in (Scenes(), CachedSamples(Scenes())):
+        loader = train_loader(samples, CATEGORIES, config, seed=0, start_step=0, num_steps=3)
+        shown = [id_ for batch in loader for id_ in batch.image_ids]
+        assert sorted(shown) == sorted([*range(10), 7, 7])
+
+
+def test_balance_of_samples_that_cannot_say_their_labels_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match=r"data.balance = 0.5 needs to know the labels .* which list cannot say"):
+        train_loader(
+            [Scenes()[0]], CATEGORIES, dataclasses.replace(CONFIG, balance=0.5), seed=0, start_step=0, num_steps=1
+        )
+
+
+def test_copy_paste_brings_more_segments_and_one_road() -> None:
+    """Three cars of two images at most in each, and stuff of both images in one row."""
+    plain, pasted = (load(dataclasses.replace(CONFIG, copy_paste=share), steps=10) for share in (0.0, 1.0))
+    cars = [[int((c == 0).sum()) for batch in batches for c in batch.categories] for batches in (plain, pasted)]
+    assert max(cars[0]) == 2
+    assert max(cars[1]) == 4
+    assert all(int((c == 1).sum()) <= 1 for batch in pasted for c in batch.categories)
+
+
+def test_bad_range_is_refused_before_anything_is_read() -> None:
+    scenes = Scenes()
+    with pytest.raises(InputError, match=r"data\.min_scale = 3"):
+        train_loader(scenes, CATEGORIES, dataclasses.replace(CONFIG, min_scale=3.0), seed=0, start_step=0, num_steps=1)
+    assert scenes.reads == 0
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -193,3 +247,12 @@ def test_full_cache_passes_samples_through() -> None:
     for index in (0, 1, 2, 2, 0, 1):
         assert cached[index].image_id == index
     assert scenes.reads == 4
+
+
+def test_pasting_leaves_cached_samples_as_they_were() -> None:
+    cached = CachedSamples(Scenes())
+    config = dataclasses.replace(CONFIG, image_size=(40, 50), min_scale=1.0, max_scale=1.0, flip=False, copy_paste=1.0)
+    list(train_loader(cached, CATEGORIES, config, seed=0, start_step=0, num_steps=5))
+    for index in range(10):
+        assert np.array_equal(cached[index].image, Scenes()[index].image)
+        assert np.array_equal(cached[index].panoptic_map, Scenes()[index].panoptic_map)

@@ -20,7 +20,7 @@ CATEGORIES = (Category(1, "car", True, (1, 2, 3)), Category(9, "sky", False, (4,
 
 
 def write(path: Path) -> torch.nn.Module:
-    model = build_model(tiny().model, 2, (64, 64))
+    model = build_model(tiny().model, (True, False), (64, 64))
     weights = {"weights": model.state_dict()}
     save_checkpoint(path, weights, config=tiny(), categories=CATEGORIES, step=7, metrics={"all": {"pq": 0.5}})
     return model
@@ -54,7 +54,7 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "best.safetensors")
     checkpoint = load_checkpoint(tmp_path)
-    other = build_model(ModelConfig(num_queries=20), 2, (64, 64))
+    other = build_model(ModelConfig(num_queries=20), (True, False), (64, 64))
     with pytest.raises(InputError, match=r"best\.safetensors is of another model"):
         load_weights(other, checkpoint.tensors["weights"], checkpoint.path)
 

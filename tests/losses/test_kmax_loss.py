@@ -44,7 +44,7 @@ def generators() -> list[torch.Generator]:
 
 
 def run(predictions: list[Prediction], batch: Batch, **config: object) -> dict[str, torch.Tensor]:
-    return KMaxLoss(LossConfig(**config), K)(predictions, batch, generators())  # type: ignore[no-any-return, arg-type]
+    return KMaxLoss(LossConfig(**config), [True] * K)(predictions, batch, generators())  # type: ignore[no-any-return, arg-type]
 
 
 def test_targets_take_the_label_under_each_cells_centre() -> None:
@@ -199,7 +199,7 @@ def test_the_mean_over_two_images_is_the_mean_of_each_alone() -> None:
         pick = slice(i, i + 1)
         slots = Slots(prediction.slots.class_logits[pick], prediction.slots.mask_logits[pick])
         one = Prediction(slots, prediction.embedding[pick], prediction.semantic_logits[pick])
-        alone.append(KMaxLoss(LossConfig(), K)([one], part, generators()[i : i + 1]))
+        alone.append(KMaxLoss(LossConfig(), [True] * K)([one], part, generators()[i : i + 1]))
     for name, value in whole.items():
         torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
 

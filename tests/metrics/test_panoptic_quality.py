@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeseg.metrics.panoptic_quality import PanopticQuality, PQResult, evaluate_folder
+from edgeseg.metrics.folder import PredictedFolder
+from edgeseg.metrics.panoptic_quality import PanopticQuality, PQResult
 from edgeseg.structures import Category, InputError, Segment
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "coco_sample"
@@ -56,12 +57,13 @@ def sums(result: PQResult, category: Category) -> tuple[float, int, int, int]:
 def test_coco_sample_equals_panopticapi(name: str) -> None:
     """expected.json was made by panopticapi at 7bb4655."""
     predictions = FIXTURE / "predictions"
-    result = evaluate_folder(
+    folder = PredictedFolder.open(
         predictions / f"{name}.json",
         predictions / name,
         FIXTURE / "panoptic_examples.json",
         FIXTURE / "panoptic_examples",
-    ).to_dict()
+    )
+    result = folder.evaluate().to_dict()
     for group in ("All", "Things", "Stuff"):
         assert result[group.lower()] == pytest.approx(EXPECTED[name][group], abs=1e-9), group
     counted: dict[str, Any] = {
@@ -217,7 +219,9 @@ def test_folders_must_list_the_same_images(side: str, tmp_path: Path) -> None:
     paths[side] = tmp_path / f"{side}.json"
     paths[side].write_text(json.dumps(document))
     with pytest.raises(InputError, match=rf"{side}\.json has no annotation of image_id 439180 \(1 missing\)"):
-        evaluate_folder(paths["pred"], FIXTURE / "predictions" / "shift", paths["gt"], FIXTURE / "panoptic_examples")
+        PredictedFolder.open(
+            paths["pred"], FIXTURE / "predictions" / "shift", paths["gt"], FIXTURE / "panoptic_examples"
+        )
 
 
 def test_prediction_png_of_another_size_is_named(tmp_path: Path) -> None:
@@ -226,7 +230,7 @@ def test_prediction_png_of_another_size_is_named(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         picture.resize((1280, 854), Image.Resampling.NEAREST).save(path)
     with pytest.raises(InputError, match=r"000000142238\.png is 854 x 1280 .* ground truth 427 x 640"):
-        evaluate_folder(
+        PredictedFolder.open(
             FIXTURE / "predictions" / "shift.json", tmp_path / "shift",
             FIXTURE / "panoptic_examples.json", FIXTURE / "panoptic_examples",
-        )  # fmt: skip
+        ).evaluate()  # fmt: skip

@@ -99,3 +99,13 @@ def test_graph_without_grids_can_not_be_deployed() -> None:
 @torch.no_grad()
 def divergence(model: nn.Module, quantized: nn.Module, batch: torch.Tensor) -> float:
     return distillation_loss(quantized(batch), model(batch)).item()
+
+
+def test_training_that_only_leads_away_from_the_teacher_is_not_kept() -> None:
+    """A rate a thousand times too high: the calibrated weights stay, bit by bit."""
+    model = warmed(TinySlots())
+    calibrated = quantize(model, PTQ, calibration=CALIBRATION)
+    wild = replace(PTQ, qat_steps=6, qat_lr=10.0)
+    trained = quantize(model, wild, calibration=CALIBRATION, batches=(images(8, seed=step) for step in range(6)))
+    assert trained.meta["kept_step"] == 0
+    assert all(torch.equal(value, calibrated.state_dict()[name]) for name, value in trained.state_dict().items())

@@ -1,0 +1,1 @@
+declare const __LITERT_VERSION__: string;

@@ -1,0 +1,1 @@
+"""Other label formats made into COCO panoptic folders."""
