@@ -274,9 +274,12 @@ def _read_images(rows: Iterable[_Image], path: Path) -> tuple[ImageTable, dict[I
     return ImageTable(file_names, file_names.values(), size), frames
 
 
-def _rows(raws: Sequence[Raw], kind: type[T], where: str) -> Iterator[T]:
+def _rows(raws: list[Raw], kind: type[T], where: str) -> Iterator[T]:
+    """Decodes the rows and drops them from the list, whose handles would take as much memory as what is kept."""
     decoder = msgspec.json.Decoder(kind)
-    for number, raw in enumerate(raws):
+    raws.reverse()
+    for number in range(len(raws)):
+        raw = raws.pop()
         try:
             yield decoder.decode(raw)
         except _BROKEN as error:
@@ -288,13 +291,12 @@ def _complaint(error: Exception, row: Raw | None, where: str) -> InputError:
     found = re.fullmatch(r"(.*?)(?: - at `\$\.?(.*)`)?", str(error), re.DOTALL)
     assert found is not None
     finding, at = found[1].replace("`", ""), found[2] or ""
-    value: Any = None
     try:
-        value = msgspec.json.decode(row or b"null")
-    except _BROKEN as worse:  # broken where nothing is read
-        error = worse
-    if not isinstance(error, msgspec.ValidationError):
-        return InputError(f"{where} is not JSON: {error}; export it again")
+        value: Any = msgspec.json.decode(row or b"null")
+    except _BROKEN as worse:  # broken where nothing is read, or a number of thousands of digits
+        value = error = error if isinstance(worse, msgspec.ValidationError) else worse
+    if value is error or not isinstance(error, msgspec.ValidationError):
+        return InputError(f"{where} is not JSON that can be read: {error}; export it again")
     if row is not None:
         if isinstance(value, dict):
             key = next((key for key in ("image_id", "id", "video_id") if key in value), None)

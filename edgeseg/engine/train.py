@@ -180,10 +180,11 @@ class Trainer:
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
         )
-        self.metrics = sum_over_processes(part).quality.compute().to_dict()
+        result = sum_over_processes(part).quality.compute()
+        self.metrics = result.to_dict()
         self._log({"step": self.clock.step, "eval_seconds": round(time.monotonic() - began, 2), "eval": self.metrics})
-        if (pq := self.metrics.get("all", {}).get("pq", 0.0)) >= self.best_pq:
-            self.best_pq = pq
+        if result.all.pq >= self.best_pq:
+            self.best_pq = result.all.pq
             self.save("best")
         self.save("last")
         self.fabric.barrier()

@@ -101,8 +101,14 @@ def test_memory_grows_with_what_is_kept_not_with_the_file(tmp_path: Path) -> Non
     ("content", "message"),
     [
         (b"", "cannot be read"),
-        (b'{"annotations": [{"x": NaN}]}', r"is not JSON: .*invalid character \(byte 23\)"),
+        (b'{"annotations": [{"x": NaN}]}', r"is not JSON that can be read: .*invalid character \(byte 23\)"),
         ("{}".encode("utf-16"), "is not JSON"),
+        (
+            b'{"annotations": [{"image_id": %s}], "categories": [{"id": 1, "name": "a", "isthing": 1}]}'
+            % (b"1" * 5000),
+            r"annotations\[0\] is not JSON .*out of range - at `\$\.image_id`",
+        ),
+        (b'{"annotations": [{"x": %s' % (b"[" * 100_000), "is not JSON that can be read: maximum recursion depth"),
         (b'{"categories": [{"id": 1, "name": "\xff"}], "annotations": []}', r"categories\[0\] is not JSON"),
     ],
 )
