@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDER_OF = {"quantize": "quantize", "export": "export", "bench": "bench"}
-COMMAND_LINE = ("edgeseg/cli.py", "edgeseg/cli_data.py", "edgeseg/cli_args.py", "edgeseg/cli_app.py")
-COMMAND_LINE_KNOWS = {"cli_app", "cli_args", "cli_data", "config", "structures"}
+COMMAND_LINE = ("edgeseg/cli.py", *(f"edgeseg/cli_{name}.py" for name in ("app", "args", "data", "eval")))
+COMMAND_LINE_KNOWS = {"cli_app", "cli_args", "cli_data", "cli_eval", "config", "structures"}
 ORDER = ["core", "quantize", "export", "bench"]
 INNER = {
     "structures": 0,
