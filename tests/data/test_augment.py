@@ -49,11 +49,15 @@ def paint(blocks: NDArray[np.int32]) -> tuple[NDArray[np.uint8], NDArray[np.int3
 
 
 def inner(values: NDArray[np.int32], radius: int) -> NDArray[np.bool_]:
-    """Pixels around which one value fills a square of this radius."""
+    """Pixels around which one value fills a square of this radius inside the picture.
+
+    Its edge counts as a border: the crop may leave a sliver of a segment there that the filter sees and no pixel of the
+    label shows.
+    """
     square = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    levels = values.astype(np.float32)
+    levels = np.pad(values.astype(np.float32), radius, constant_values=-1)
     same: NDArray[np.bool_] = cv2.erode(levels, square) == cv2.dilate(levels, square)
-    return same
+    return same[radius:-radius, radius:-radius]
 
 
 def assert_aligned(view: View, *, growth: float) -> None:

@@ -186,6 +186,12 @@ def check_message(error: InputError) -> None:
     assert 20 < len(str(error)) < 6000
 
 
+def decode(path: Path) -> NDArray[np.int64]:
+    with Image.open(path) as picture:
+        red, green, blue = np.moveaxis(np.asarray(picture).astype(np.int64), -1, 0)
+    return np.asarray(red + 256 * green + 65_536 * blue)
+
+
 def check_folder(root: Path, truth: dict[str, Any] | None, *, is_unharmed: bool = False) -> None:
     """Opens and reads everything. What is read must be what the files say, by an independent reading of them.
 
@@ -201,10 +207,9 @@ def check_folder(root: Path, truth: dict[str, Any] | None, *, is_unharmed: bool 
         except InputError as error:
             check_message(error)
             continue
-        with Image.open(folder.png_folder / record.annotation.png_name) as picture:
-            red, green, blue = np.moveaxis(np.asarray(picture).astype(int), -1, 0)
-        ids = red + 256 * green + 65_536 * blue
-        assert np.array_equal(sample.panoptic_map, MAPS[str(sample.image_id)] if is_unharmed else ids)
+        png_path = folder.png_folder / record.annotation.png_name
+        ids = MAPS[str(sample.image_id)] if is_unharmed else decode(png_path)
+        assert np.array_equal(sample.panoptic_map, ids)
         assert sample.image.shape == (*ids.shape, 3)
         assert {segment.id for segment in sample.segments} == set(np.unique(ids).tolist()) - {0}
         for segment in sample.segments:
