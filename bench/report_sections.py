@@ -280,7 +280,10 @@ def coverage_and_verdicts(artifacts: Sequence[ArtifactReport]) -> str:
             judged.append(f"<tr><td>{_e(a.name)}</td>{numbers}<td>{mark}</td><td>{_e(v.judged_by)}</td></tr>")
     parts = ""
     if judged:
-        note = "Share of equal pixels over the golden images, against the torch model of the same precision."
+        note = (
+            "Share of equal pixels over the golden images, against the torch model of the same precision. The floor is "
+            "for all images in float32, for their lower quartile else: in a rare one a nearly tied segment tips over."
+        )
         heads = ["artifact", "equal pixels", "floor", "", "judged by"]
         parts += _section("Same answer as torch", note, [_table(heads, judged, left=1, last_left=True)])
     if covered:

@@ -26,13 +26,14 @@ class Verdict:
     """How far an artifact agrees with the torch model of its precision.
 
     Attributes:
-        pixels_equal: Share of pixels, over all images, with the same slot and the same category of that slot; 0..1.
+        pixels_equal: Share of pixels, over all images, in the matching segment of the same category; 0..1.
         segments_found: Share of torch's segments that the artifact shows too, with the same category; 0..1.
         num_images: Images compared.
         num_segments: Segments in torch's answers; where it is 0, equal maps prove little.
         mask_logits_max_abs: Largest difference of a mask logit on the images whose logits are kept; None with the merge
             in the graph.
         engine: What ran the file.
+        lower_quartile: `pixels_equal` of single images, the value that a quarter of them is below.
     """
 
     pixels_equal: float
@@ -41,6 +42,7 @@ class Verdict:
     num_segments: int
     mask_logits_max_abs: float | None
     engine: str
+    lower_quartile: float | None = None
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ FLOOR = {"float32": 0.999}
 pixel only where two slots tie to about 1e-5."""
 
 QUANTIZED_FLOOR = 0.99
-"""For every other precision: one last bit of an activation, amplified by the hard k-means assignment, moves borders.
-Trained networks were measured at 0.994 and above."""
+"""For every other precision, of the lower quartile over images: a last bit of an activation that differs moves borders,
+and in a rare image, amplified by the hard k-means assignment, a whole segment whose category was nearly tied (one of 40
+street scenes, to 0.76, in every runtime alike). A fault of a file shows in all of them. Trained networks were measured
+at 0.994 and above."""
 
 
 def to_merged(outputs: dict[str, NDArray[Any]], *, config: MergeConfig, is_thing: Sequence[bool]) -> Merged:
@@ -43,21 +45,22 @@ def compare(
         is_thing: By category.
         engine: Name of what runs `predict`.
     """
-    equal, num_pixels, num_found, num_segments = 0, 0, 0, 0
+    equal: list[float] = []
+    num_found, num_segments = 0, 0
     differences: list[float] = []
     for golden in goldens:
         outputs = predict(golden.image[None])
         merged = to_merged(outputs, config=config, is_thing=is_thing)
         wanted = golden.merged
-        equal += int(equal_pixels(merged, wanted).sum())
-        num_pixels += wanted.slot_map.size
+        equal.append(float(equal_pixels(merged, wanted).mean()))
         is_segment = wanted.slot_category >= 0
         num_found += int((matched_slots(merged, wanted)[: len(is_segment)] >= 0)[is_segment].sum())
         num_segments += int(is_segment.sum())
         if "mask_logits" in outputs and golden.mask_logits is not None:
             differences.append(float(np.abs(outputs["mask_logits"][0] - golden.mask_logits).max()))
     return Verdict(
-        pixels_equal=equal / num_pixels,
+        pixels_equal=float(np.mean(equal)),
+        lower_quartile=float(np.quantile(equal, 0.25)),
         segments_found=num_found / num_segments if num_segments else 1.0,
         num_images=len(goldens),
         num_segments=num_segments,
@@ -104,15 +107,23 @@ def floor_of(precision: str) -> float:
     return FLOOR.get(precision, QUANTIZED_FLOOR)
 
 
+def judged_share(verdict: Verdict, precision: str) -> float:
+    """The share of equal pixels that the floor is for: of all images in float32, of their lower quartile else."""
+    if precision in FLOOR or verdict.lower_quartile is None:
+        return verdict.pixels_equal
+    return verdict.lower_quartile
+
+
 def check(verdict: Verdict, *, file: str, precision: str) -> None:
     """Refuses an artifact below its floor.
 
     Raises:
         CheckError: With both numbers.
     """
-    floor = floor_of(precision)
-    if not verdict.pixels_equal >= floor:
+    floor, share = floor_of(precision), judged_share(verdict, precision)
+    if not share >= floor:
+        which = "" if precision in FLOOR else "the lower quartile of "
         raise CheckError(
-            f"{file} differs from the torch model: {verdict.pixels_equal:.4f} of the pixels are equal on "
+            f"{file} differs from the torch model: {share:.4f} of the pixels are equal on {which}"
             f"{verdict.num_images} golden images, at least {floor} wanted ({verdict.engine}); it was not kept"
         )

@@ -17,6 +17,9 @@ APP = ANDROID / "app" / "src" / "main"
 _TOOLS = ("java", "javac", "keytool", "curl", "apt-get", "dpkg-deb")
 
 
+pytestmark = pytest.mark.timeout(1860)  # a cold start fetches the toolchain
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build folder of ci.sh."""

@@ -27,6 +27,9 @@ PROJECT = IOS / "EdgeSeg.xcodeproj"
 _MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 
 
+pytestmark = pytest.mark.timeout(2460)  # a cold start fetches the toolchain
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build folder of ci.sh."""

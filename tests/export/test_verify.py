@@ -18,8 +18,9 @@ WANTED = Merged(
 )
 
 
-def verdict(pixels_equal: float) -> Verdict:
-    return Verdict(pixels_equal, 1.0, num_images=1, num_segments=2, mask_logits_max_abs=None, engine="an engine")
+def verdict(pixels_equal: float, lower_quartile: float | None = None) -> Verdict:
+    quartile = pixels_equal if lower_quartile is None else lower_quartile
+    return Verdict(pixels_equal, 1.0, 1, 2, mask_logits_max_abs=None, engine="an engine", lower_quartile=quartile)
 
 
 def test_pixel_counts_as_equal_only_in_the_matching_segment_of_the_same_category() -> None:
@@ -51,6 +52,16 @@ def test_artifact_below_its_floor_is_refused(precision: str, share: float, passe
             check(verdict(share), file="a.onnx", precision=precision)
 
 
+def test_one_tipped_image_does_not_fail_a_quantized_file_and_fails_a_float_one() -> None:
+    """Seven images at 0.995 and one at 0.75: mean 0.964, lower quartile 0.995."""
+    tipped = verdict(0.964, lower_quartile=0.995)
+    check(tipped, file="a.onnx", precision="int8")
+    with pytest.raises(CheckError, match=r"0\.9640"):
+        check(tipped, file="a.onnx", precision="float32")
+    with pytest.raises(CheckError, match="lower quartile of 1 golden"):
+        check(verdict(0.995, lower_quartile=0.98), file="a.onnx", precision="int8")
+
+
 def test_slots_that_swap_their_numbers_show_the_same_picture() -> None:
     other = Merged(np.array([[2, 2], [0, 255]], np.uint8), np.array([4, -1, 3], np.int32), WANTED.slot_score)
     assert equal_pixels(other, WANTED).all()
@@ -77,6 +88,7 @@ def test_comparison_counts_pixels_and_segments_over_all_images() -> None:
     goldens = [Golden(image, WANTED, None, None)] * 2
     result = compare(predict, goldens, config=MergeConfig(), is_thing=[True] * 5, engine="x")
     assert result.pixels_equal == 7 / 8
+    assert result.lower_quartile == 3 / 4 + 1 / 16  # a quarter of the way from 3/4 to 1
     assert result.segments_found == 3 / 4
     assert (result.num_images, result.num_segments) == (2, 4)
 
