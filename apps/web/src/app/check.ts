@@ -2,7 +2,7 @@
 import type { Bundle } from '../core/bundle.js';
 import { mapSize } from '../core/bundle.js';
 import { readNpz } from '../core/npz.js';
-import { floorOf, pixelsEqual, type Answer } from '../core/selfcheck.js';
+import { floorOf, judgedShare, pixelsEqual, type Answer } from '../core/selfcheck.js';
 import { decode, Grabber } from './capture.js';
 import { answer, type Model } from './model.js';
 import type { OpenedBundle } from './source.js';
@@ -17,9 +17,9 @@ export async function selfCheck(bundle: OpenedBundle, model: Model): Promise<Che
   const { artifact } = model.choice;
   const goldens = [...bundle.bundle.files.keys()].filter((file) => file.startsWith('golden/') && file.endsWith(`.${artifact.precision}.npz`));
   if (goldens.length === 0) return { passed: false, text: `FAIL: the bundle has no golden answers for ${artifact.precision}; export it again` };
-  let sum = 0;
-  for (const file of goldens) sum += await share(file, bundle, model);
-  const equal = sum / goldens.length;
+  const shares: number[] = [];
+  for (const file of goldens) shares.push(await share(file, bundle, model));
+  const equal = judgedShare(artifact.precision, shares);
   const floor = floorOf(artifact.precision);
   const passed = equal >= floor;
   const images = goldens.length === 1 ? '1 image' : `${String(goldens.length)} images`;

@@ -1,11 +1,18 @@
 /** Compares an artifact's answer with the exporter's (edgeseg/export/verify.py). */
 import { VOID_SLOT, type Merged } from './merge.js';
+import { percentile } from './statistics.js';
 
 export type Answer = Pick<Merged, 'slotMap' | 'slotCategory'>;
 
 /** Share of equal pixels that an artifact must reach. */
 export function floorOf(precision: string): number {
   return precision === 'float32' ? 0.999 : 0.99;
+}
+
+/** What the floor is for: the mean over images in float32, else their lower quartile, as a rare one tips over a tie. */
+export function judgedShare(precision: string, shares: readonly number[]): number {
+  if (precision === 'float32') return shares.reduce((sum, share) => sum + share, 0) / shares.length;
+  return percentile(Float64Array.from(shares).sort(), 25);
 }
 
 /** Share of pixels in the segment that matches the wanted one; slot numbers do not count. */

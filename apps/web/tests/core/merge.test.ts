@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { mergeSlots } from '../../src/core/merge.js';
-import { floorOf, pixelsEqual } from '../../src/core/selfcheck.js';
+import { floorOf, judgedShare, pixelsEqual } from '../../src/core/selfcheck.js';
 import { float32, readCases, sizeOf, uint8, type ArrayRef } from './spec.js';
 
 interface MergeCase {
@@ -58,6 +58,12 @@ for (const item of readCases<CheckCase>('selfcheck.json')) {
     assert.ok(Math.abs(pixelsEqual(answer, wanted) - item.pixels_equal) <= 1e-9);
   });
 }
+
+test('one tipped image does not fail a quantized file and fails a float one', () => {
+  const shares = [0.75, 0.995, 0.995, 0.995, 0.995, 0.995, 0.995, 0.995];
+  assert.ok(judgedShare('int8', shares) >= floorOf('int8'));
+  assert.ok(judgedShare('float32', shares) < floorOf('float32'));
+});
 
 test('float32 has the stricter floor', () => {
   assert.deepEqual([floorOf('float32'), floorOf('int8'), floorOf('ternary')], [0.999, 0.99, 0.99]);

@@ -19,7 +19,7 @@ public struct Latency: Equatable, Sendable {
 }
 
 /// Linear between the two samples next to (n - 1) q / 100.
-private func percentile(_ sorted: [Double], _ q: Double) -> Double {
+func percentile(_ sorted: [Double], _ q: Double) -> Double {
     let position = Double(sorted.count - 1) * q / 100
     let below = Int(position)
     let above = min(below + 1, sorted.count - 1)

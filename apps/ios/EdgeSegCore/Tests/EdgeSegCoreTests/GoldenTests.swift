@@ -82,6 +82,14 @@ import Testing
         #expect(!SelfCheck(artifact: artifact, pixelsEqual: []).isPass)
     }
 
+    @Test(arguments: [("int8", true), ("float32", false)])
+    func oneTippedPictureFailsFloatOnly(precision: String, isPass: Bool) {
+        let artifact = Artifact(
+            file: "f", runtime: "coreml", precision: precision, merge: .app, input: "pixels", bytes: 0, sha256: "")
+        let shares = [0.75] + [Double](repeating: 0.995, count: 7)
+        #expect(SelfCheck(artifact: artifact, pixelsEqual: shares).isPass == isPass)
+    }
+
     /// FIPS 180-2, appendices B.1 to B.3.
     @Test(arguments: [
         ("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),

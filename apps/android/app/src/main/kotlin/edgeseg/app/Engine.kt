@@ -21,6 +21,7 @@ import edgeseg.core.Size
 import edgeseg.core.Stage
 import edgeseg.core.StageTimes
 import edgeseg.core.agreement
+import edgeseg.core.judgedShare
 import edgeseg.core.paintOverlay
 import edgeseg.core.readGoldens
 import java.io.File
@@ -196,7 +197,7 @@ class Engine(private val context: Context) {
             Letterbox(picture.size, now.open.bundle.inputSize).apply(picture, input)
             agreement(now.segmenter.run(input), golden.expected)
         }
-        val share = if (found.isEmpty()) 0.0 else found.sumOf { it.pixelsEqual } / found.size
+        val share = judgedShare(now.choice.artifact.precision, found.map { it.pixelsEqual })
         return SelfCheck(now.choice.artifact, found.size, share, found.sumOf { it.numSegments })
     }
 

@@ -19,7 +19,7 @@ data class Latency(val p50Ms: Double, val p90Ms: Double, val p99Ms: Double, val 
 }
 
 /** Linear between the two samples next to (n - 1) q / 100. */
-private fun percentile(sorted: List<Double>, q: Double): Double {
+internal fun percentile(sorted: List<Double>, q: Double): Double {
     val position = (sorted.size - 1) * q / 100
     val below = position.toInt()
     val above = minOf(below + 1, sorted.size - 1)

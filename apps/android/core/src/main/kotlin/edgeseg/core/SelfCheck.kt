@@ -24,6 +24,13 @@ data class SelfCheck(val artifact: Artifact, val numPictures: Int, val pixelsEqu
     }
 }
 
+/** What the floor is for: the mean over pictures in float32, else their lower quartile, as a rare one tips over a tie. */
+fun judgedShare(precision: String, shares: List<Double>): Double = when {
+    shares.isEmpty() -> 0.0
+    precision == "float32" -> shares.average()
+    else -> percentile(shares.sorted(), 25.0)
+}
+
 /**
  * The golden answers that the bundle keeps for a precision.
  *

@@ -48,6 +48,13 @@ class SelfCheckTest {
     }
 
     @Test
+    fun `one tipped picture does not fail a quantized file and fails a float one`() {
+        val shares = List(7) { 0.995 } + 0.75
+        assertTrue(judgedShare("int8", shares) >= 0.99)
+        assertTrue(judgedShare("float32", shares) < 0.99)
+    }
+
+    @Test
     fun `a check without a picture is no pass`() {
         assertFalse(SelfCheck(Artifact("f", "litert", "int8", MergePlace.GRAPH, "", 0, ""), 0, 1.0, 0).isPass)
     }
