@@ -69,7 +69,7 @@ class Trainer:
         self.task, self.optimizer = fabric.setup(task, _optimizer(self.model, config))
         self.clock = Clock(config.train)
         self.metrics: dict[str, Any] = {}
-        self.best_pq = -1.0
+        self.best_pq, self.best_images = -1.0, config.train.eval_images
         self.stop_signal: int | None = None
 
     def resume(self) -> None:
@@ -183,8 +183,8 @@ class Trainer:
         result = sum_over_processes(part).quality.compute()
         self.metrics = result.to_dict()
         self._log({"step": self.clock.step, "eval_seconds": round(time.monotonic() - began, 2), "eval": self.metrics})
-        if result.all.pq >= self.best_pq:
-            self.best_pq = result.all.pq
+        if result.all.pq >= self.best_pq or max_images != self.best_images:  # other images, another scale
+            self.best_pq, self.best_images = result.all.pq, max_images
             self.save("best")
         self.save("last")
         self.fabric.barrier()

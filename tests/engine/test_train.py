@@ -114,6 +114,18 @@ def test_a_signal_writes_a_checkpoint_and_exits_clean(number: int, street: Path,
     assert "--resume" in err
 
 
+def test_a_score_on_a_part_of_the_images_does_not_keep_out_the_one_on_all(
+    samples: PanopticFolder, tmp_path: Path
+) -> None:
+    """A part may be easier by chance; the last evaluation takes all images, and its weights are kept."""
+    config = tiny(steps=3, eval_every=1, eval_images=2)
+    trainer = Trainer(config, samples.categories, tmp_path, make_fabric(config))
+    trainer.best_pq = 2.0  # better than any score can be
+    trainer.fit(samples, samples, quiet=True)
+    best = load_checkpoint(tmp_path, prefer="best")
+    assert (best.step, best.metrics) == (3, trainer.metrics)
+
+
 @pytest.mark.slow
 def test_two_processes_on_gloo_give_the_loss_of_one_with_the_same_global_batch(street: Path, tmp_path: Path) -> None:
     """Norm statistics, sampling and gradients are those of the global batch; float32 sums differ in order only."""
