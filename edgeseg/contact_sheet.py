@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from edgeseg.config import nearest
-from edgeseg.data.placing import written_aside
+from edgeseg.data.placing import save_png, written_aside
 from edgeseg.data.sets import Dataset
 from edgeseg.structures import Category, InputError, Sample
 from edgeseg.visualize import MIN_SIDE, draw_legend, draw_panoptic
@@ -91,9 +90,7 @@ def save_sheet(sheet: NDArray[np.uint8], out: Path) -> None:
         raise InputError(f"--out {out}: a .png is wanted")
     _refuse_existing(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(f".{out.name}.{os.getpid()}.png")
-    Image.fromarray(sheet).save(aside)
-    aside.replace(out)
+    save_png(sheet, out)
 
 
 def _refuse_existing(out: Path) -> None:

@@ -117,9 +117,8 @@ class SlotMerge(nn.Module):
 
     def _lowest_winner(self, x: Tensor, highest: Tensor) -> Tensor:
         """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
-        return largest((x - highest).floor() - self.index[:, : x.shape[1]] / float(_DIGIT**2), x.shape[1]) * -float(
-            _DIGIT**2
-        )
+        num, base = x.shape[1], float(_DIGIT**2)
+        return largest((x - highest).floor() - self.index[:, :num] / base, num) * -base
 
 
 def _is_equal(x: Tensor, y: Tensor) -> Tensor:

@@ -52,9 +52,10 @@ def compare(
         outputs = predict(golden.image[None])
         merged = to_merged(outputs, config=config, is_thing=is_thing)
         wanted = golden.merged
-        equal.append(float(equal_pixels(merged, wanted).mean()))
+        matched = matched_slots(merged, wanted)
+        equal.append(float((merged.slot_map == matched[wanted.slot_map]).mean()))
         is_segment = wanted.slot_category >= 0
-        num_found += int((matched_slots(merged, wanted)[: len(is_segment)] >= 0)[is_segment].sum())
+        num_found += int((matched[: len(is_segment)] >= 0)[is_segment].sum())
         num_segments += int(is_segment.sum())
         if "mask_logits" in outputs and golden.mask_logits is not None:
             differences.append(float(np.abs(outputs["mask_logits"][0] - golden.mask_logits).max()))

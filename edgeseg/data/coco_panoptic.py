@@ -259,12 +259,12 @@ def write_panoptic(
             Image.fromarray(encode_ids(panoptic_map)).save(folder_aside / png_name, compress_level=3)
             height, width = panoptic_map.shape
             images.append({"id": image_id, "file_name": file_name, "height": height, "width": width})
-            table = [_segment_entry(segment) for segment in segments]
+            table = [segment_entry(segment) for segment in segments]
             annotations.append({"image_id": image_id, "file_name": png_name, "segments_info": table})
         document = {
             "images": images,
             "annotations": annotations,
-            "categories": [_category_entry(c) for c in categories],
+            "categories": [category_entry(c) for c in categories],
         }
         json_aside.write_text(json.dumps(document), encoding="utf-8")
         if png_folder.exists():
@@ -276,7 +276,8 @@ def write_panoptic(
         json_aside.unlink(missing_ok=True)
 
 
-def _segment_entry(segment: Segment) -> dict[str, object]:
+def segment_entry(segment: Segment) -> dict[str, object]:
+    """A segment as a row of segments_info; a score of 1 is left out."""
     entry: dict[str, object] = {
         "id": segment.id,
         "category_id": segment.category_id,
@@ -287,7 +288,8 @@ def _segment_entry(segment: Segment) -> dict[str, object]:
     return entry if segment.score == 1.0 else {**entry, "score": round(segment.score, 6)}
 
 
-def _category_entry(category: Category) -> dict[str, object]:
+def category_entry(category: Category) -> dict[str, object]:
+    """A category as a row of the JSON's categories."""
     return {
         "id": category.id,
         "name": category.name,

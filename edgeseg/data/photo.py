@@ -13,6 +13,9 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from edgeseg.structures import InputError
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""What a folder is searched for, in lower case."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 

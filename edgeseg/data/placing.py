@@ -9,6 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from edgeseg.structures import InputError
 
 
@@ -30,6 +34,13 @@ def written_aside(out: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
+
+
+def save_png(picture: NDArray[np.uint8], path: Path) -> None:
+    """Writes (H, W, 3) uint8 RGB as a PNG, whole or not at all; an existing file is replaced."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    Image.fromarray(picture).save(aside, format="PNG")
+    aside.replace(path)
 
 
 def link_or_copy(source: Path, target: Path, *, copy: bool = False) -> None:

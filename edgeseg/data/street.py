@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from edgeseg.data.coco_panoptic import category_entry, encode_ids, segment_entry
+from edgeseg.data.parallel import in_processes
+from edgeseg.data.placing import written_aside
 from edgeseg.data.street_canvas import STUFF_INDEX
 from edgeseg.data.street_render import render_scene
 from edgeseg.structures import Category, InputError, Sample, Segment
@@ -140,14 +138,15 @@ def make_street(
             raise InputError(f"{name} = {count}: at least 1 image is wanted in each split")
     if num_workers < 0:
         raise InputError(f"num_workers = {num_workers}: 0 or more processes are wanted")
-    with _written_aside(out) as folder:
+    with written_aside(out) as folder:
         jobs = [_Job(folder, "train", i, seed, size) for i in range(train)]
         jobs += [_Job(folder, "val", i, val_seed(seed), size) for i in range(val)]
         for split in ("train", "val"):
             (folder / split).mkdir(parents=True)
             (folder / "annotations" / f"panoptic_{split}").mkdir(parents=True)
         rows: dict[str, list[Sample]] = {"train": [], "val": []}
-        for done, (job, sample) in enumerate(zip(jobs, _render_all(jobs, num_workers), strict=True), start=1):
+        written = in_processes(_write, None, jobs, num_workers=num_workers)
+        for done, (job, sample) in enumerate(zip(jobs, written, strict=True), start=1):
             rows[job.split].append(sample)
             if on_progress:
                 on_progress(done, len(jobs))
@@ -178,39 +177,12 @@ def _spread_ids(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
     return rng.permutation(1 + step * np.arange(count) + rng.integers(step, size=count))
 
 
-@contextmanager
-def _written_aside(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place at the end, or vanishes on an error."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not an empty folder; remove it or choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        aside.chmod(0o755)
-        yield aside
-        aside.replace(out)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-
-
-def _render_all(jobs: list[_Job], num_workers: int) -> Iterator[Sample]:
-    if not num_workers:
-        yield from map(_write, jobs)
-        return
-    context = multiprocessing.get_context("spawn")  # cv2's thread pool does not survive a fork
-    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(_write, jobs, chunksize=16)
-
-
-def _write(job: _Job) -> Sample:
+def _write(_: None, job: _Job) -> Sample:
     """Writes a scene's two files; answers the sample without its pixels."""
     sample = render_street(job.seed, job.index, size=job.size)
-    ids = sample.panoptic_map
-    colors = np.stack([ids >> 16, ids >> 8, ids], axis=-1).astype(np.uint8)  # BGR of id = R + 256 G + 65536 B
     name = Path(sample.file_name)
     jpeg = cv2.imencode(".jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-    png = cv2.imencode(".png", colors, [cv2.IMWRITE_PNG_COMPRESSION, 6])[1]
+    png = cv2.imencode(".png", encode_ids(sample.panoptic_map)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])[1]
     (job.folder / job.split / name).write_bytes(jpeg.tobytes())
     (job.folder / "annotations" / f"panoptic_{job.split}" / name.with_suffix(".png")).write_bytes(png.tobytes())
     nothing = np.zeros((0, 0), np.int32)
@@ -230,27 +202,11 @@ def _annotations(samples: list[Sample], size: tuple[int, int], seed: int) -> dic
             {
                 "image_id": s.image_id,
                 "file_name": str(Path(s.file_name).with_suffix(".png")),
-                "segments_info": [
-                    {
-                        "id": g.id,
-                        "category_id": g.category_id,
-                        "area": g.area,
-                        "bbox": list(g.bbox),
-                        "iscrowd": int(g.is_crowd),
-                    }
-                    for g in s.segments
-                ],
+                "segments_info": [segment_entry(segment) for segment in s.segments],
             }
             for s in samples
         ],
         "categories": [
-            {
-                "id": c.id,
-                "name": c.name,
-                "supercategory": "thing" if c.is_thing else "stuff",
-                "isthing": int(c.is_thing),
-                "color": list(c.color),
-            }
-            for c in STREET_CATEGORIES
+            category_entry(c) | {"supercategory": "thing" if c.is_thing else "stuff"} for c in STREET_CATEGORIES
         ],
     }

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from edgeseg.data.coco_panoptic import write_panoptic
-from edgeseg.data.photo import read_image
-from edgeseg.data.sets.images import IMAGE_SUFFIXES
+from edgeseg.data.photo import IMAGE_SUFFIXES, read_image
+from edgeseg.data.placing import save_png
 from edgeseg.engine.evaluate import Predictor, segment_image
 from edgeseg.structures import Category, InputError, Segment
 from edgeseg.visualize import overlay_with_legend
@@ -76,7 +74,7 @@ def predict_images(
             image = read_image(path, upright=True)
             panoptic_map, segments = segment_image(predictor, image, size, categories)
             overlay = out / "overlays" / f"{Path(name).stem}.png"
-            _save(overlay, overlay_with_legend(image, panoptic_map, segments, categories))
+            save_png(overlay_with_legend(image, panoptic_map, segments, categories), overlay)
             counts: dict[str, int] = {}
             for segment in segments:
                 counts[label[segment.category_id]] = counts.get(label[segment.category_id], 0) + 1
@@ -103,9 +101,3 @@ def _flat_names(images: Sequence[Path]) -> list[str]:
         taken.add(Path(name).stem)
         names.append(name)
     return names
-
-
-def _save(path: Path, picture: NDArray[np.uint8]) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    Image.fromarray(picture).save(aside, format="PNG")
-    aside.replace(path)

@@ -12,12 +12,10 @@ from typing import Any, TypeVar
 from edgeseg.config import nearest
 from edgeseg.data.json_rows import JsonItem, iter_json
 from edgeseg.data.panoptic_json import category_color
+from edgeseg.data.photo import IMAGE_SUFFIXES
 from edgeseg.structures import Category, InputError
 
 T = TypeVar("T")
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-"""Files that are taken for photos."""
 
 _SPLITS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 

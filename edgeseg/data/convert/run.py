@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from edgeseg.config import nearest
-from edgeseg.data.coco_panoptic import encode_ids
+from edgeseg.data.coco_panoptic import category_entry, encode_ids, segment_entry
 from edgeseg.data.convert import coco, cvat, labelme, pairs, roboflow, yolo
 from edgeseg.data.convert.compose import compose
 from edgeseg.data.convert.records import Options, Photo, Source
@@ -245,22 +245,10 @@ def _write_json(path: Path, rows: Sequence[_Done], categories: Sequence[Category
             {
                 "image_id": row.image_id,
                 "file_name": stem_group(row.name) + ".png",
-                "segments_info": [
-                    {
-                        "id": s.id,
-                        "category_id": s.category_id,
-                        "area": s.area,
-                        "bbox": list(s.bbox),
-                        "iscrowd": int(s.is_crowd),
-                    }
-                    for s in row.segments
-                ],
+                "segments_info": [segment_entry(segment) for segment in row.segments],
             }
             for row in rows
         ],
-        "categories": [
-            {"id": c.id, "name": c.name, "supercategory": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
-            for c in categories
-        ],
+        "categories": [category_entry(category) for category in categories],
     }
     path.write_text(json.dumps(document, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeseg.data.photo import read_image
+from edgeseg.data.photo import IMAGE_SUFFIXES, read_image
 from edgeseg.data.sets.label_files import files_below
 from edgeseg.data.sets.layout import Layout
 from edgeseg.structures import Category, InputError, Sample
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
