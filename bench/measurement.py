@@ -12,11 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from edgeseg.bench.worker import Split
 from edgeseg.config import config_from_dict
 from edgeseg.structures import InputError
 
-SCHEMA = 1
-"""Version of the record; readers refuse another."""
+SCHEMA = 2
+"""Version of the record that is written."""
+
+READ_SCHEMAS = (1, 2)
+"""Versions that are read: 2 adds keys to 1, and a line of 1 (the sample apps write it) has their defaults."""
+
+STEADY = 0.05
+"""Spread of stretches above which a machine was too noisy for its median to be repeated."""
+
+_STRETCHES = 4  # parts of each round whose medians are compared
+_PUBLISH_SECONDS, _PUBLISH_RUNS = 60.0, 1024
+_LOW_BATTERY_PERCENT = 20  # below, phones slow down by themselves
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class Device:
         os: System and its release.
         machine: Instruction set, as `uname -m` says.
         memory_mib: Installed memory.
+        soc: Chip or board, as the system names it; empty if it does not.
     """
 
     name: str
@@ -36,6 +48,59 @@ class Device:
     os: str
     machine: str
     memory_mib: int
+    soc: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceState:
+    """What a device was like at one moment; None and empty where it does not say.
+
+    Attributes:
+        battery_percent: Charge.
+        is_charging: Whether it was being charged; a charged battery on a cable is not.
+        battery_celsius: Temperature of the battery.
+        thermal_status: Android's, 0 none to 6 shutdown; from 1 on the system slows down.
+        hottest_celsius: Of the processor's thermal zones.
+        governors: Of the processors' clocks, each once.
+        clock_mhz: Of each processor.
+        load: Processes that wanted a processor, mean of the last minute.
+    """
+
+    battery_percent: int | None = None
+    is_charging: bool | None = None
+    battery_celsius: float | None = None
+    thermal_status: int | None = None
+    hottest_celsius: float | None = None
+    governors: tuple[str, ...] = ()
+    clock_mhz: tuple[int, ...] = ()
+    load: float | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the artifact's answers on the device compare with torch's (`--verify`).
+
+    Attributes:
+        pixels_equal: Share over the golden images, 0..1.
+        judged: The share that the floor is for: `pixels_equal` in float32, else the lower quartile of single images.
+        floor: What its precision must reach.
+        segments_found: Share of torch's segments.
+        num_images: Golden images.
+        pq_to_torch: PQ with torch's golden answers as the truth, 0..1; None where they hold no segment.
+        pq: PQ on a split of the user's data, 0..1; None if not asked for.
+        pq_here: The same artifact on the same images on the computer that drives; None if its runtime is not there.
+        num_pq_images: Images of the split.
+    """
+
+    pixels_equal: float
+    judged: float
+    floor: float
+    segments_found: float
+    num_images: int
+    pq_to_torch: float | None = None
+    pq: float | None = None
+    pq_here: float | None = None
+    num_pq_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +140,19 @@ class Measurement:
         commit: Commit of the edgeseg checkout; empty for an installed package.
         not_timed: Why there are no samples; empty if there are.
         schema: Version of this record.
+        device_key: Tells devices of one kind apart: start of the sha256 of the address; empty on this computer.
+        runner: `python` for the worker, `native` for the C++ runner; empty for others, such as the sample apps.
+        seconds: Length of the timed stretch of a round.
+        publish: Measured by the rules of a number that is shown to others.
+        accelerator: What runs the operators of the loaded file, as the runtime says after loading.
+        cpus: Processors that the process was allowed to use.
+        is_pinned: Whether they were chosen (`--cpus`).
+        split: Medians of the parts of a call, median over the rounds; None if nobody split them.
+        calls_per_second: Calls begun in each second, round after round.
+        overhead_fraction: Largest share of a timed stretch that was not spent in calls.
+        states: The device before and after each round.
+        is_cool: False where a round began before the device had cooled down, the wait's limit being over.
+        agreement: How right the artifact is on the device; None if not asked for.
     """
 
     bundle: str
@@ -98,6 +176,19 @@ class Measurement:
     commit: str
     not_timed: str = ""
     schema: int = SCHEMA
+    device_key: str = ""
+    runner: str = ""
+    seconds: float = 0.0
+    publish: bool = False
+    accelerator: str = ""
+    cpus: tuple[int, ...] = ()
+    is_pinned: bool = False
+    split: Split | None = None
+    calls_per_second: tuple[int, ...] = ()
+    overhead_fraction: float = 0.0
+    states: tuple[DeviceState, ...] = ()
+    is_cool: bool = True
+    agreement: Agreement | None = None
 
     @property
     def latency(self) -> Latency | None:
@@ -112,6 +203,52 @@ class Measurement:
         """Median of the loads, None if it was not loaded."""
         return float(np.median(self.load_ms)) if self.load_ms else None
 
+    @property
+    def spread(self) -> float | None:
+        """Range of the medians of the rounds' quarters over the median of all samples; None with under 5 calls each."""
+        rounds = np.split(np.array(self.samples_ms), np.cumsum(self.round_sizes)[:-1])
+        if not self.samples_ms or min(self.round_sizes) < 5 * _STRETCHES:
+            return None
+        medians = [np.median(part) for samples in rounds for part in np.array_split(samples, _STRETCHES)]
+        return float((max(medians) - min(medians)) / np.median(self.samples_ms))
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether the machine was quiet enough for the median to be repeated within 5 %."""
+        return self.spread is not None and self.spread <= STEADY
+
+    @property
+    def first_and_last_minute_ms(self) -> tuple[float, float] | None:
+        """Medians of the first and the last minute of one long round; None for shorter than two minutes."""
+        if len(self.round_sizes) != 1 or len(self.calls_per_second) < 120:
+            return None
+        first, last = sum(self.calls_per_second[:60]), sum(self.calls_per_second[-60:])
+        if not first or not last:
+            return None
+        return float(np.median(self.samples_ms[:first])), float(np.median(self.samples_ms[-last:]))
+
+    @property
+    def unfit(self) -> tuple[str, ...]:
+        """Why this may not stand in a published table; empty if it may."""
+        seconds, runs = sum(self.samples_ms) / 1e3, len(self.samples_ms)
+        hot = max((state.thermal_status or 0 for state in self.states[::2]), default=0)
+        low = [s.battery_percent for s in self.states if s.battery_percent is not None and not s.is_charging]
+        reasons = {
+            "an emulator's time is no latency": self.emulated,
+            "it was not timed": not runs,
+            f"{seconds:.0f} s and {runs} runs, {_PUBLISH_SECONDS:.0f} s or {_PUBLISH_RUNS} runs wanted": (
+                seconds < _PUBLISH_SECONDS and runs < _PUBLISH_RUNS
+            ),
+            "the checkout had changes that no commit holds": self.commit.endswith("-dirty"),
+            "the warm-up never settled": not self.is_settled,
+            "the machine was too noisy": not self.is_steady and self.first_and_last_minute_ms is None,
+            "the device had not cooled down": not self.is_cool,
+            f"thermal status {hot} at the start of a round": hot > 0,
+            "the battery was low": bool(low) and min(low) < _LOW_BATTERY_PERCENT,
+            "its maps are below the floor": self.agreement is not None and self.agreement.judged < self.agreement.floor,
+        }
+        return tuple(reason for reason, holds in reasons.items() if holds)
+
 
 def write_measurements(path: Path, measurements: Iterable[Measurement]) -> None:
     """Writes one JSON line per measurement, aside first and then renamed over `path`."""
@@ -122,6 +259,14 @@ def write_measurements(path: Path, measurements: Iterable[Measurement]) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
+
+
+def append_measurement(path: Path, measurement: Measurement) -> None:
+    """Adds one line, on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(measurement_to_dict(measurement)) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_measurements(path: Path) -> list[Measurement]:
@@ -148,6 +293,9 @@ def read_measurements(path: Path) -> list[Measurement]:
 def measurement_to_dict(measurement: Measurement) -> dict[str, Any]:
     """The record as JSON holds it, with the percentiles added for readers without a percentile function."""
     table = dataclasses.asdict(measurement)
+    if measurement.schema == 1:
+        table = {key: value for key, value in table.items() if key in FIRST_KEYS}
+        table["device"].pop("soc")
     latency = measurement.latency
     return table | {"latency": dataclasses.asdict(latency) if latency else None}
 
@@ -158,10 +306,18 @@ def measurement_from_dict(table: Mapping[str, Any], *, where: str) -> Measuremen
     Raises:
         InputError: Another schema, an unknown, missing or misshapen field.
     """
-    if not isinstance(table, dict) or table.get("schema") != SCHEMA:
-        raise InputError(f"{where}: schema {SCHEMA} wanted; measure again with this version: edgeseg bench BUNDLE")
+    if not isinstance(table, dict) or table.get("schema") not in READ_SCHEMAS:
+        wanted = " or ".join(map(str, READ_SCHEMAS))
+        raise InputError(f"{where}: schema {wanted} wanted; measure again with this version: edgeseg bench BUNDLE")
     fields = {key: value for key, value in table.items() if key != "latency"}
+    if table["schema"] == 1 and (later := sorted(set(fields) - set(FIRST_KEYS))):
+        raise InputError(f"{where}: unknown key {later[0]!r} in a line of schema 1; measure again")
     try:
         return config_from_dict(Measurement, fields, where=where)
     except TypeError as error:  # a required field is missing
         raise InputError(f"{where}: {str(error).removeprefix('Measurement.__init__() ')}; measure again") from error
+
+
+_KEYS = [field.name for field in dataclasses.fields(Measurement)]
+FIRST_KEYS = tuple(_KEYS[: _KEYS.index("schema") + 1])
+"""Keys of schema 1."""

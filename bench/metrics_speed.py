@@ -25,9 +25,10 @@ import tyro
 from PIL import Image
 
 from edgeseg.bench.coco_like import make_coco_like, repeated
-from edgeseg.bench.machine import checkout_commit, this_machine
+from edgeseg.bench.machine import this_machine
 from edgeseg.bench.plain_pq import plain_pq
 from edgeseg.data.panoptic_png import decode_rgb
+from edgeseg.export.provenance import checkout_commit
 from edgeseg.metrics.evaluation import METRICS
 from edgeseg.metrics.folder import PredictedFolder
 from edgeseg.structures import InputError

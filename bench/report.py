@@ -8,6 +8,7 @@ from pathlib import Path
 from string import Template
 
 from edgeseg.bench import report_sections as sections
+from edgeseg.bench.report_coverage import operator_costs
 from edgeseg.bench.report_data import ReportData
 
 _TEMPLATE = Path(__file__).with_name("report.html")
@@ -25,6 +26,7 @@ def render_report(data: ReportData) -> str:
         sections.category_table(data.category_scores) if data.category_scores else "",
         sections.mistakes(data.mistakes) if data.mistakes else "",
         sections.coverage_and_verdicts(data.artifacts),
+        operator_costs(data.coverage, {artifact.file: artifact.name for artifact in data.artifacts}),
         sections.training(data.curve),
         sections.closing(data),
     ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.bench.coverage import ArtifactCoverage
 from edgeseg.bench.measurement import Measurement
 from edgeseg.export.runtimes import Coverage
 from edgeseg.structures import Category
@@ -152,6 +153,7 @@ class ReportData:
         measurements: Latencies; empty if nothing was timed.
         curve: None if nothing was trained in this run.
         mistakes: None if nobody looked.
+        coverage: Operators and their cost by file; empty if nothing was profiled.
         environment: Name and version of what ran.
         caveats: Sentences for "what these numbers do not say", beside those that always hold.
     """
@@ -168,3 +170,4 @@ class ReportData:
     environment: tuple[tuple[str, str], ...]
     caveats: tuple[str, ...] = ()
     mistakes: Mistakes | None = None
+    coverage: tuple[ArtifactCoverage, ...] = ()

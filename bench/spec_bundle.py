@@ -25,8 +25,8 @@ from edgeseg.engine.checkpoint import load_checkpoint
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.export import api
 from edgeseg.models.registry import Backbone, register_backbone
+from edgeseg.quantize.deploy import deploy
 from edgeseg.quantize.fold import fold
-from edgeseg.quantize.qat import deploy
 from edgeseg.quantize.run import load_quantized, quantize_checkpoint
 from edgeseg.structures import Category, Segment
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeseg.bench.measurement import Device, Measurement, measurement_to_dict
+from edgeseg.bench.measurement import FIRST_KEYS, READ_SCHEMAS, Device, Measurement, measurement_to_dict
 from edgeseg.bench.spec_picture import CATEGORIES, shades
 from edgeseg.config import MergeConfig
 from edgeseg.export.bundle import Artifact, Bundle, Verdict, to_table
@@ -73,6 +73,7 @@ def example_measurement() -> Measurement:
         emulated=False,
         time_utc="2026-01-31T12:00:00+00:00",
         commit="",
+        schema=1,
     )
 
 
@@ -82,8 +83,10 @@ def measurement_table() -> dict[str, object]:
 
 
 def measurement_schema() -> dict[str, object]:
-    """JSON Schema of a line, read off the dataclasses."""
+    """JSON Schema of a line, read off the dataclasses; what schema 2 added is optional."""
     schema = _schema(Measurement)
+    schema["properties"]["schema"]["enum"] = list(READ_SCHEMAS)
+    schema["required"] = list(FIRST_KEYS)
     schema["properties"]["latency"] = {
         "oneOf": [
             {"type": "null"},
@@ -150,6 +153,7 @@ def _description() -> dict[str, Any]:
         tools={"edgeseg": "0.1.0"},
         licence="CC0-1.0",
         artifacts=(artifact, dataclasses.replace(artifact, file="tiny-64x64.int8.tflite", runtime="litert")),
+        provenance={"time_utc": "2026-01-31T12:00:00+00:00", "commit": ""},
     )
     table: dict[str, Any] = json.loads(json.dumps(to_table(bundle, files={"verify.json": "0" * 64})))
     return table
@@ -157,7 +161,9 @@ def _description() -> dict[str, Any]:
 
 def _schema(cls: type) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
-    return _object({field.name: _type(hints[field.name]) for field in dataclasses.fields(cls)})
+    table = _object({field.name: _type(hints[field.name]) for field in dataclasses.fields(cls)})
+    table["required"] = [f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING]
+    return table
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,13 @@ import tyro
 
 from edgeseg.cli_app import app
 from edgeseg.cli_args import PROGRAM, Flat, Output, Result, Verb, parse, verb_list
+from edgeseg.cli_bench import bench, devices
+from edgeseg.cli_bundle import export, inspect, verify
+from edgeseg.cli_coverage import coverage
 from edgeseg.cli_eval import evaluate, predict
+from edgeseg.cli_models import models
+from edgeseg.cli_pack import pack, unpack
+from edgeseg.cli_quantize import quantize
 from edgeseg.config import Config, config_names, load_config, nearest
 from edgeseg.structures import CheckError, InputError
 
@@ -84,113 +90,6 @@ def data(argv: Sequence[str]) -> Result:
 
 
 @dataclass(frozen=True)
-class QuantizeArgs:
-    """Quantizes a trained network; the result stands beside the checkpoint, named after the recipe."""
-
-    source: tyro.conf.Positional[Path]
-    """Float checkpoint or run folder."""
-    recipe: str = "int8"
-    """int8 (trained), int8-ptq (calibrated only)."""
-    data: Path | None = None
-    """Folder of a data set to calibrate and train on; the one it was trained on by default."""
-    format: str | None = None
-    """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
-    steps: int | None = None
-    """Training steps instead of the recipe's."""
-    out: Path | None = None
-    """File to write; RUN/RECIPE.safetensors by default."""
-    output: Flat = field(default_factory=Output)
-
-
-def quantize(argv: Sequence[str]) -> Result:
-    """Quantize a checkpoint: edgeseg quantize RUN --recipe int8"""
-    args = parse(QuantizeArgs, argv, "quantize")
-    from edgeseg.quantize.run import quantize_checkpoint
-
-    return quantize_checkpoint(
-        args.source, args.recipe, args.data, args.steps, args.out, data_format=args.format, quiet=args.output.quiet
-    )
-
-
-@dataclass(frozen=True)
-class ExportArgs:
-    """Exports a verified bundle: every file loaded by its own runtime and compared with torch."""
-
-    source: tyro.conf.Positional[Path]
-    """Run folder (float and every quantized checkpoint in it) or one checkpoint file."""
-    out: Path | None = None
-    """Bundle to write, NAME.edgeseg; RUN/RUN.edgeseg by default."""
-    runtimes: tuple[str, ...] = ("executorch", "litert", "coreml", "onnx")
-    """Runtimes to export for."""
-    data: Path | None = None
-    """Folder of a data set whose val images become the golden ones; the one it was trained on by default."""
-    format: str | None = None
-    """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
-    golden_images: int = 8
-    """Images every artifact is verified on."""
-    overwrite: bool = False
-    """Replace an existing bundle."""
-    output: Flat = field(default_factory=Output)
-
-
-def export(argv: Sequence[str]) -> Result:
-    """Export a verified bundle: edgeseg export RUN --out NAME.edgeseg"""
-    args = parse(ExportArgs, argv, "export")
-    from edgeseg.export.run import export_run
-
-    return export_run(
-        args.source,
-        args.out,
-        runtimes=args.runtimes,
-        data=args.data,
-        data_format=args.format,
-        golden_images=args.golden_images,
-        overwrite=args.overwrite,
-        quiet=args.output.quiet,
-    )
-
-
-@dataclass(frozen=True)
-class VerifyArgs:
-    """Proves a bundle again: checksums, then every artifact through its runtime against torch's golden outputs."""
-
-    bundle: tyro.conf.Positional[Path]
-    """NAME.edgeseg"""
-    output: Flat = field(default_factory=Output)
-
-
-def verify(argv: Sequence[str]) -> Result:
-    """Verify a bundle: edgeseg verify NAME.edgeseg"""
-    args = parse(VerifyArgs, argv, "verify")
-    from edgeseg.export.run import verify_bundle
-
-    return verify_bundle(args.bundle, quiet=args.output.quiet)
-
-
-@dataclass(frozen=True)
-class BenchArgs:
-    """Times every artifact of a bundle on this machine, each in a process of its own."""
-
-    bundle: tyro.conf.Positional[Path]
-    """NAME.edgeseg"""
-    threads: tuple[int, ...] = field(default_factory=lambda: tuple(sorted({1, os.cpu_count() or 1})))
-    """Thread counts to measure."""
-    seconds: float = 3.0
-    """Seconds per artifact, thread count and round."""
-    out: Path | None = None
-    """File the measurements are added to; BUNDLE/../measurements.jsonl by default."""
-    output: Flat = field(default_factory=Output)
-
-
-def bench(argv: Sequence[str]) -> Result:
-    """Time a bundle on this machine: edgeseg bench NAME.edgeseg"""
-    args = parse(BenchArgs, argv, "bench")
-    from edgeseg.bench.run import bench_to_file
-
-    return bench_to_file(args.bundle, args.out, threads=args.threads, seconds=args.seconds, quiet=args.output.quiet)
-
-
-@dataclass(frozen=True)
 class QuickstartArgs:
     """From nothing to a verified int8 bundle and a report, on the embedded street scenes."""
 
@@ -211,38 +110,6 @@ def quickstart(argv: Sequence[str]) -> Result:
     return run_quickstart(args.out, minutes=args.minutes, seed=args.seed, quiet=args.output.quiet)
 
 
-COCO_IS_THING = (True,) * 80 + (False,) * 53
-
-
-@dataclass(frozen=True)
-class ModelsArgs:
-    """Lists backbones and heads with their cost."""
-
-    size: tuple[int, int] = (256, 256)
-    """Network input (height, width)."""
-    output: Flat = field(default_factory=Output)
-
-
-def models(argv: Sequence[str]) -> Result:
-    """List networks and what they cost: edgeseg models"""
-    args = parse(ModelsArgs, argv, "models")
-    from dataclasses import replace
-
-    from edgeseg.models import BACKBONES, HEADS, build_model, count_macs, count_parameters
-
-    rows = []
-    for head in HEADS:
-        for backbone in BACKBONES:
-            config = replace(Config().model, backbone=backbone, head=head)
-            model = build_model(config, COCO_IS_THING, args.size)
-            deployed = model.deployable()
-            params, trained = count_parameters(deployed), count_parameters(model)
-            macs = count_macs(deployed, args.size)
-            name = f"{backbone}+{head}"
-            rows.append({"name": name, "params": params, "params_in_training": trained, "macs": macs})
-    return {"image_size": list(args.size), "num_categories": len(COCO_IS_THING), "models": rows}
-
-
 VERBS: dict[str, Verb] = {
     "quickstart": quickstart,
     "data": data,
@@ -251,8 +118,13 @@ VERBS: dict[str, Verb] = {
     "predict": predict,
     "quantize": quantize,
     "export": export,
+    "inspect": inspect,
     "verify": verify,
+    "pack": pack,
+    "unpack": unpack,
+    "coverage": coverage,
     "bench": bench,
+    "devices": devices,
     "app": app,
     "models": models,
 }
@@ -262,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb.
 
     Returns:
-        Exit code: 0 done, 1 a check failed, 2 bad input.
+        Exit code: 0 done, 1 a check failed, 2 bad input, 130 interrupted.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
@@ -283,21 +155,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         if as_json:
             print(json.dumps({"error": str(error)}))
         return 2 if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        return 130  # as a shell reports SIGINT
     failed = result.get("failed")  # a check that has a whole document to show for it
     if int(os.environ.get("RANK", "0")) == 0:
-        print(
-            json.dumps(result) if as_json else _readable(" ".join(argv[:2] if argv[0] == "data" else argv[:1]), result)
-        )
+        print(json.dumps(result) if as_json else _readable(argv, result))
         if failed:
             print(f"{PROGRAM}: {failed}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def _readable(verb: str, result: Result) -> str:
+def _readable(argv: Sequence[str], result: Result) -> str:
     """A verb's result for people."""
     from edgeseg.readable import TABLES
 
-    return TABLES[verb](result) if verb in TABLES else "\n".join(f"{key}: {value}" for key, value in result.items())
+    for verb in (" ".join(argv[:2]), argv[0]):
+        if verb in TABLES:
+            return TABLES[verb](result)
+    return "\n".join(f"{key}: {value}" for key, value in result.items())
 
 
 if __name__ == "__main__":

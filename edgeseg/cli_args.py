@@ -58,6 +58,11 @@ def parse(cls: type[T], argv: Sequence[str], verb: str, default: T | None = None
         raise
 
 
+def words(given: Sequence[str]) -> tuple[str, ...]:
+    """Values of one option, apart or joined by commas."""
+    return tuple(word for part in given for word in part.split(",") if word)
+
+
 def verb_list(program: str, verbs: Mapping[str, Verb]) -> str:
     """The help of a command that has verbs: one line each."""
     lines = [f"usage: {program} VERB ...   ({program} VERB --help for its options)", ""]

@@ -189,13 +189,21 @@ def load_config(name_or_path: str) -> Config:
                 f"no config named {name_or_path!r}{nearest(name_or_path, config_names())}; "
                 f"shipped are {', '.join(config_names())}, or give the path of a .toml file"
             )
-    elif not path.is_file():
+    return config_from_dict(Config, read_toml(path), where=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        InputError: Missing, or not TOML.
+    """
+    if not path.is_file():
         raise InputError(f"config file {path} does not exist")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
-    return config_from_dict(Config, table, where=str(path))
 
 
 def config_from_dict(cls: type[T], table: dict[str, Any], *, where: str) -> T:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.progress_bar import ProgressBar
@@ -31,8 +33,15 @@ def say(message: str, *, quiet: bool = False) -> None:
         _CONSOLE.print(message, markup=False, soft_wrap=True)
 
 
+class Advance(Protocol):
+    """What `progress` gives to those who work."""
+
+    def __call__(self, count: int, now: str = "") -> None:
+        """Takes the number of units just done, and what is being done now if it has a name."""
+
+
 @contextmanager
-def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Advance]:
     """Shows how far a long job is.
 
     Args:
@@ -41,23 +50,23 @@ def progress(label: str, total: int, *, quiet: bool = False) -> Iterator[Callabl
         quiet: Show nothing.
 
     Yields:
-        A function to call with the number of units just done.
+        A function to call with the number of units just done; steps that have a name are shown by it.
     """
     if quiet:
-        yield lambda count: None
+        yield lambda count, now="": None
     elif _CONSOLE.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=_CONSOLE, redirect_stdout=False) as bar:
             task = bar.add_task(label, total=total)
-            yield lambda count: bar.advance(task, count)
+            yield lambda count, now="": bar.update(task, advance=count, description=escape(now) or label)
     else:
         done, ticker = 0, _Ticker()
 
-        def advance(count: int) -> None:
+        def advance(count: int, now: str = "") -> None:
             nonlocal done
             done += count
-            if ticker.is_due(last=done >= total):
-                say(f"{label}: {done}/{total}")
+            if now or ticker.is_due(last=done >= total):
+                say(f"{label}: {done}/{total} {now}".rstrip())
 
         yield advance
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from edgeseg.config import MergeConfig
 from edgeseg.structures import VOID_SLOT, Category, Merged, Segment
@@ -94,6 +93,8 @@ def merged_to_segments(
         (H, W) int32 ids from 1 in the order of the lowest slot, 0 = void; and their table. A slot without a pixel in
         `slot_map` has no segment. The score of several stuff slots is the best of them.
     """
+    from scipy import ndimage  # not at the top: on a device there is numpy and a runtime, and the merge needs no more
+
     visible = np.flatnonzero(np.bincount(slot_map.ravel(), minlength=VOID_SLOT + 1)[:VOID_SLOT])
     id_of_slot = np.zeros(VOID_SLOT + 1, dtype=np.int32)
     slots_of: list[list[int]] = []

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edgeseg.readable_bench import bench_table, devices_table
+from edgeseg.readable_bundle import export_table, inspect_table
+from edgeseg.readable_coverage import coverage_table
+from edgeseg.readable_verify import verify_table
+
 
 def quality_table(result: dict[str, Any]) -> str:
     """PQ, SQ, RQ in percent: all, things, stuff, then each category; then what else was asked for."""
@@ -83,11 +88,40 @@ def predict_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"COCO panoptic JSON: {result['panoptic_json']}"])
 
 
+def quantize_table(result: dict[str, Any]) -> str:
+    """What quantizing did, or what each layer would lose."""
+    if "layers" not in result:
+        quality = result["metrics"]["all"]["pq"]
+        share = f"{100 * result['integer_weight_share']:.1f} % of the parameters integer"
+        return f"{result['out']}: {share}, PQ {100 * quality:.1f}, kept step {result['kept_step']} of {result['steps']}"
+    lines = [f"{'layer':<44}{'weights':>9}{'bits':>6}{'SQNR dB':>9}{'nats':>9}{'PQ lost':>9}"]
+    for row in result["layers"]:
+        lost = "" if row["pq_drop"] is None else f"{row['pq_drop']:.2f}"
+        numbers = f"{row['weights']:>9}{row['bits']:>6g}{row['sqnr_db']:>9.1f}{row['divergence']:>9.4f}{lost:>9}"
+        lines.append(f"{row['layer']:<44}{numbers}")
+    if "recipe_file" in result:
+        lost = "" if result["pq_drop"] is None else f"; it loses {result['pq_drop']:.2f} points before training"
+        lines.append(f"{result['recipe_file']}: 8 bits for {result['spared']} layers{lost}")
+    return "\n".join(lines)
+
+
 def models_table(result: dict[str, Any]) -> str:
     """Networks with parameters and multiply-accumulates."""
     height, width = result["image_size"]
     lines = [f"at {height} x {width}, {result['num_categories']} categories", f"{'':<28}{'M params':>10}{'G MACs':>10}"]
     lines += [f"{row['name']:<28}{row['params'] / 1e6:>10.2f}{row['macs'] / 1e9:>10.3f}" for row in result["models"]]
+    return "\n".join(lines)
+
+
+def shipped_table(result: dict[str, Any]) -> str:
+    """Trained networks that come with edgeseg."""
+    lines = [f"{'':<18}{'input':>10}{'categories':>12}{'M params':>10}{'MB':>7}{'PQ':>7}"]
+    for row in result["models"]:
+        size = "x".join(map(str, row["image_size"]))
+        numbers = (
+            f"{row['num_categories']:>12}{row['params'] / 1e6:>10.2f}{row['bytes'] / 1e6:>7.1f}{100 * row['pq']:>7.1f}"
+        )
+        lines.append(f"{row['name']:<18}{size:>10}{numbers}")
     return "\n".join(lines)
 
 
@@ -231,10 +265,18 @@ _EXTRA_LINES: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 }
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "export": export_table,
+    "inspect": inspect_table,
+    "verify": verify_table,
+    "coverage": coverage_table,
+    "bench": bench_table,
+    "devices": devices_table,
     "eval": quality_table,
     "train": train_table,
     "predict": predict_table,
     "models": models_table,
+    "quantize": quantize_table,
+    "models list": shipped_table,
     "data check": check_table,
     "data convert": convert_table,
     "data split": split_table,

@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import safetensors.torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import nn
 
 from edgeseg.config import Config, config_to_dict
 from edgeseg.export import bundle as layout
 from edgeseg.export.bundle import Artifact, Bundle, Verdict, open_bundle
-from edgeseg.export.golden import Golden, read_golden, write_golden
+from edgeseg.export.golden import Golden, write_golden
 from edgeseg.export.graph import DeployedGraph
-from edgeseg.export.program import convert, export_program
-from edgeseg.export.runtimes import MergeMode, Runtime, get_runtime, require_converter, require_runner, runtime_names
-from edgeseg.export.verify import check, compare, to_merged
-from edgeseg.merge import merge_slots
+from edgeseg.export.place import whole_folder
+from edgeseg.export.plan import Job, Merges, Plan, plan_export
+from edgeseg.export.program import Conversions, export_program
+from edgeseg.export.prove import Subject, check, prove
+from edgeseg.export.provenance import checkout_commit, time_utc, tool_versions
+from edgeseg.export.reference import Reference, torch_answers
+from edgeseg.export.runtimes import get_runtime
+from edgeseg.export.trial import Setting
+from edgeseg.export.verify import to_merged
+from edgeseg.quantize.packed import pack_state
 from edgeseg.structures import Category, InputError, Merged
 
-_TOOLS = ("edgeseg", "torch", "executorch", "litert-torch", "ai-edge-litert", "coremltools", "onnx", "onnxruntime")
 _MAX_CONVERTERS = 2  # at once; each takes a core and a gigabyte
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an export stands.
+    """Where a long job stands.
 
     Attributes:
-        done: Steps done; an artifact is two, converting and verifying.
+        done: Steps done.
         total: Steps in all.
-        message: What was just done.
+        step: What is being done now, or, when all is done, what it came to.
     """
 
     done: int
     total: int
-    message: str
+    step: str
 
 
-@dataclass(frozen=True)
-class _Job:
-    runtime: Runtime
-    precision: str
-    merge: MergeMode
-    file: str
+OnProgress = Callable[[Progress], None]
+
+
+def num_steps(plan: Plan) -> int:
+    """Steps that `export_bundle` reports: torch's answers per network; tracing, converting, verifying per artifact."""
+    return len(plan.sources) + 3 * len(plan.jobs)
 
 
 def export_bundle(
@@ -66,11 +67,13 @@ def export_bundle(
     golden_images: Sequence[NDArray[np.uint8]],
     out: Path,
     runtimes: Sequence[str] = (),
-    merges: Mapping[str, MergeMode] | None = None,
+    precisions: Sequence[str] = (),
+    merges: Merges = (),
     metrics: Mapping[str, Any] | None = None,
     licence: str = "unspecified",
+    provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress = lambda progress: None,
 ) -> Path:
     """Converts every model for every runtime, verifies each file through its runtime, and writes the bundle.
 
@@ -78,57 +81,62 @@ def export_bundle(
 
     Args:
         models: By precision (`float32`, `int8`): float32 (1, 3, H, W) RGB in 0..255 -> Slots, in eval mode, on the CPU.
-        name: Of the bundle; artifacts are called `NAME-HxW.PRECISION...`.
+        name: Of the bundle; artifacts are called `NAME-HxW.PRECISION.RUNTIME.MERGE...`.
         config: The experiment; gives the image size and the merge's thresholds.
         categories: By contiguous index.
         golden_images: (H, W, 3) uint8 RGB, letterboxed; real ones, artifacts are judged on them.
         out: NAME.edgeseg.
-        runtimes: Registry names; none means all.
-        merges: Where the merge runs, by runtime, where not by default.
+        runtimes: See `plan_export`.
+        precisions: See `plan_export`.
+        merges: See `plan_export`.
         metrics: JSON values, kept as they are.
         licence: Of the weights.
+        provenance: JSON values: where weights and data are from; time and commit are added.
         overwrite: Replace what is at `out`.
-        on_progress: Called from this thread after each step.
+        on_progress: Called from this thread when a step begins, and once more at the end.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: A runtime unknown or not installed, `out` there already, images of another size.
+        InputError: What was asked for cannot be made (see `plan_export`), `out` there already or not to be written,
+            images of another size.
         CheckError: A conversion failed (its log is kept beside `out`) or an artifact is below its floor.
     """
-    jobs = _plan(models, name, config, runtimes, merges or {})
-    _refuse(out, golden_images, config.data.image_size, overwrite)
+    size = config.data.image_size
+    plan = plan_export(
+        list(models), name=name, image_size=size, runtimes=runtimes, precisions=precisions, merges=merges
+    )
+    _refuse(out, golden_images, size, overwrite)
     is_thing = [category.is_thing for category in categories]
-    goldens = {precision: _golden(model, golden_images, config, is_thing) for precision, model in models.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.parent / f".{out.name}.{os.getpid()}"
-    aside.mkdir()
-    try:
-        for precision, answers in goldens.items():
-            write_golden(aside / layout.GOLDEN, precision, answers)
-        _write_weights(aside / layout.WEIGHTS, models)
-        steps = _Steps(2 * len(jobs), on_progress)
-        artifacts = []
-        for job, verdict in _convert_and_verify(jobs, models, goldens, aside, out.parent, config, is_thing, steps):
-            artifacts.append(_describe(job, verdict, aside))
-        first = next(iter(goldens.values()))[0]
+    steps = _Steps(num_steps(plan), on_progress)
+    answers = {}
+    for source in plan.sources:
+        steps.begin(f"torch's answers in {source}")
+        answers[source] = torch_answers(models[source], golden_images, config=config.merge, is_thing=is_thing)
+    goldens = {job.precision: answers[job.source] for job in plan.jobs}
+    with whole_folder(out) as aside:
+        folder = aside / "whole"
+        listed = write_golden(folder, goldens)
+        _write_weights(folder / layout.WEIGHTS, {source: models[source] for source in plan.sources})
+        verified = _convert_and_verify(plan.jobs, models, goldens, aside, out.parent, config, is_thing, steps)
         bundle = Bundle(
             path=out,
             name=name,
-            image_size=config.data.image_size,
-            num_slots=len(first.merged.slot_category),
+            image_size=size,
+            num_slots=len(answers[plan.sources[0]][0].merged.slot_category),
             categories=tuple(categories),
             merge=config.merge,
             config=config_to_dict(config),
             metrics=metrics or {},
-            tools=_tools(),
+            tools=tool_versions(),
             licence=licence,
-            artifacts=tuple(artifacts),
+            artifacts=tuple(_describe(job, verdict, folder) for job, verdict in verified),
+            goldens=listed,
+            provenance={"time_utc": time_utc(), "commit": checkout_commit()} | dict(provenance or {}),
         )
-        _finish(bundle, aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _write_descriptions(bundle, folder)
+    steps.end(f"{out.name}: {len(bundle.artifacts)} artifacts, each equal to torch above its floor")
     return out
 
 
@@ -153,64 +161,16 @@ def load_predictor(
     return run
 
 
-def verify_bundle(
-    path: Path, *, on_progress: Callable[[Progress], None] = lambda progress: None
-) -> list[tuple[Artifact, Verdict]]:
-    """Proves a bundle again: checksums, then every artifact through its runtime on this machine.
-
-    Raises:
-        InputError: A file is missing or changed, or a runtime's package is missing.
-        CheckError: An artifact is below its floor here.
-    """
-    bundle = open_bundle(path)
-    steps = _Steps(len(bundle.artifacts), on_progress)
-    is_thing = [category.is_thing for category in bundle.categories]
-    results = []
-    for artifact in bundle.artifacts:
-        runtime = get_runtime(artifact.runtime)
-        goldens = read_golden(path / layout.GOLDEN, artifact.precision)
-        verdict = _verify(runtime, path / artifact.file, artifact.precision, goldens, bundle, is_thing)
-        steps.did(f"verified {artifact.file}: {verdict.pixels_equal:.4f} of the pixels equal")
-        results.append((artifact, verdict))
-    return results
-
-
 class _Steps:
-    def __init__(self, total: int, on_progress: Callable[[Progress], None]) -> None:
-        self.total, self.done, self.on_progress = total, 0, on_progress
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
+        self.total, self.begun, self.on_progress = total, 0, on_progress
 
-    def did(self, message: str) -> None:
-        self.done += 1
-        self.on_progress(Progress(self.done, self.total, message))
+    def begin(self, step: str) -> None:
+        self.on_progress(Progress(self.begun, self.total, step))
+        self.begun += 1
 
-
-def _plan(
-    models: Mapping[str, nn.Module],
-    name: str,
-    config: Config,
-    runtimes: Sequence[str],
-    merges: Mapping[str, MergeMode],
-) -> list[_Job]:
-    """One job per runtime and precision, refused before any work if a package is missing."""
-    if not models:
-        raise InputError("nothing to export: no model was given")
-    if not name or any(not (letter.isalnum() or letter in "-_.") for letter in name):
-        raise InputError(f"bundle name {name!r} goes into file names; use letters, digits, '-', '_' and '.'")
-    chosen = [get_runtime(runtime) for runtime in runtimes or runtime_names()]
-    for runtime in chosen:
-        require_converter(runtime)
-        require_runner(runtime)
-    height, width = config.data.image_size
-    return [
-        _Job(
-            runtime,
-            precision,
-            merges.get(runtime.name, runtime.default_merge),
-            f"{name}-{height}x{width}.{precision}{runtime.suffix}",
-        )
-        for precision in models
-        for runtime in chosen
-    ]
+    def end(self, outcome: str) -> None:
+        self.on_progress(Progress(self.begun, self.total, outcome))
 
 
 def _refuse(out: Path, images: Sequence[NDArray[np.uint8]], size: tuple[int, int], overwrite: bool) -> None:
@@ -229,68 +189,40 @@ def _refuse(out: Path, images: Sequence[NDArray[np.uint8]], size: tuple[int, int
             )
 
 
-@torch.inference_mode()
-def _golden(
-    model: nn.Module, images: Sequence[NDArray[np.uint8]], config: Config, is_thing: Sequence[bool]
-) -> list[Golden]:
-    goldens = []
-    for image in images:
-        slots = model(torch.from_numpy(image).permute(2, 0, 1)[None].float())
-        class_logits, mask_logits = slots[0][0].numpy(), slots[1][0].numpy()
-        merged = merge_slots(class_logits, mask_logits, config=config.merge, is_thing=is_thing)
-        goldens.append(Golden(image, merged, mask_logits, class_logits))
-    return goldens
-
-
 def _convert_and_verify(
-    jobs: Sequence[_Job],
+    jobs: Sequence[Job],
     models: Mapping[str, nn.Module],
     goldens: Mapping[str, Sequence[Golden]],
-    folder: Path,
+    aside: Path,
     log_folder: Path,
     config: Config,
     is_thing: Sequence[bool],
     steps: _Steps,
-) -> list[tuple[_Job, Verdict]]:
+) -> list[tuple[Job, Verdict]]:
     """Traces here, one after the other; converts in children, two at a time; verifies here in the order of the jobs."""
-    with ThreadPoolExecutor(max_workers=min(_MAX_CONVERTERS, os.cpu_count() or 1)) as pool:
-        conversions: list[Future[None]] = []
+    (aside / "work").mkdir()
+    setting = Setting(config.merge, is_thing, config.data.image_size, config.model.mean, config.model.std)
+    references = {job.precision: Reference(goldens[job.precision], models[job.source]) for job in jobs}
+    num_workers = min(_MAX_CONVERTERS, os.cpu_count() or 1)
+    with Conversions(aside / "work", log_folder, num_workers=num_workers) as conversions:
+        begun: list[Future[None]] = []
         for job in jobs:
-            graph = DeployedGraph(models[job.precision], merge=job.merge, config=config.merge, is_thing=is_thing)
+            steps.begin(f"tracing {job.file}")
+            graph = DeployedGraph(models[job.source], merge=job.merge, config=config.merge, is_thing=is_thing)
             program = export_program(graph, job.runtime, config.data.image_size)
-            log = log_folder / f"{job.file}.log"
-            conversions.append(pool.submit(convert, program, job.runtime, job.merge, folder / job.file, log=log))
-        try:
-            results = []
-            for job, conversion in zip(jobs, conversions, strict=True):
-                conversion.result()
-                steps.did(f"converted {job.file}")
-                verdict = _verify(
-                    job.runtime, folder / job.file, job.precision, goldens[job.precision], config, is_thing
-                )
-                steps.did(f"verified {job.file}: {verdict.pixels_equal:.4f} of the pixels equal")
-                results.append((job, verdict))
-            return results
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            begun.append(conversions.submit(program, job, aside / "whole" / job.file))
+        results = []
+        for job, conversion in zip(jobs, begun, strict=True):
+            path = aside / "whole" / job.file
+            steps.begin(f"converting {job.file}")
+            conversion.result()
+            steps.begin(f"verifying {job.file}")
+            proof = prove(Subject(path, job.runtime, job.precision, job.merge), setting, references)
+            results.append((job, check(proof)))
+        return results
 
 
-def _verify(
-    runtime: Runtime,
-    path: Path,
-    precision: str,
-    goldens: Sequence[Golden],
-    merge_owner: Config | Bundle,
-    is_thing: Sequence[bool],
-) -> Verdict:
-    predict = runtime.load(path)
-    verdict = compare(predict, goldens, config=merge_owner.merge, is_thing=is_thing, engine=runtime.engine())
-    check(verdict, file=path.name, precision=precision)
-    return verdict
-
-
-def _describe(job: _Job, verdict: Verdict, folder: Path) -> Artifact:
+def _describe(job: Job, verdict: Verdict, folder: Path) -> Artifact:
     path = folder / job.file
     return Artifact(
         file=job.file,
@@ -310,38 +242,19 @@ def _write_weights(path: Path, models: Mapping[str, nn.Module]) -> None:
     state = {
         f"{precision}.{name}": tensor.detach().clone().contiguous()
         for precision, model in models.items()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in pack_state(model.state_dict()).items()
     }
-    save_file(state, path)
+    path.write_bytes(safetensors.torch.save(state))  # written here: its own writer hides a full disk's error number
 
 
-def _finish(bundle: Bundle, aside: Path, out: Path) -> None:
-    """Writes verify.json, then bundle.json over everything, then puts the folder in its place."""
-    verdicts = {artifact.file: asdict(artifact.verify) for artifact in bundle.artifacts}
-    _write_json(aside / layout.VERIFY, verdicts)
-    kept_apart = {artifact.file for artifact in bundle.artifacts}
-    loose = sorted(path for path in aside.rglob("*") if path.is_file())
-    names = [path.relative_to(aside) for path in loose]
-    files = {name.as_posix(): layout.checksum(aside / name) for name in names if name.parts[0] not in kept_apart}
-    _write_json(aside / layout.DESCRIPTION, layout.to_table(bundle, files=files))
-    if out.exists():
-        replaced = out.parent / f".{out.name}.{os.getpid()}.old"
-        out.rename(replaced)
-        aside.rename(out)
-        shutil.rmtree(replaced)
-    else:
-        aside.rename(out)
+def _write_descriptions(bundle: Bundle, folder: Path) -> None:
+    """Writes verify.json, then bundle.json with the checksums of everything."""
+    _write_json(folder / layout.VERIFY, {artifact.file: asdict(artifact.verify) for artifact in bundle.artifacts})
+    artifacts = {artifact.file for artifact in bundle.artifacts}
+    loose = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = {name.as_posix(): layout.checksum(folder / name) for name in loose if name.parts[0] not in artifacts}
+    _write_json(folder / layout.DESCRIPTION, layout.to_table(bundle, files=files))
 
 
 def _write_json(path: Path, table: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _tools() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _TOOLS:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # not installed: it made nothing here
-    return versions

@@ -12,38 +12,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.export.captured import silenced
+from edgeseg.export.mil_islands import island_of
 from edgeseg.export.runtimes import Coverage, MergeMode, Predict, require_runner
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
+_PALETTE_BITS = {"palette8": 8, "palette6": 6, "palette4": 4}
+_ISLANDS = "edgeseg.float32"
+"""Key of a package's user-defined metadata: names of the parts that stay float32 in a half-precision program."""
+
+Target = Literal["iOS16", "iOS17", "iOS18"]
+
 
 class CoreML:
-    """See Runtime. The input is a Core ML image (a camera's pixel buffer), RGB; the graph sees it as 0..255 NCHW."""
+    """See Runtime. The input is a Core ML image (a camera's pixel buffer), RGB; the graph sees it as 0..255 NCHW.
 
-    name = "coreml"
+    `float16` computes in half but for named islands (mil_islands.py); `paletteN` is the same with each larger weight as
+    N-bit indices into a table of its own, chosen by k-means.
+
+    Args:
+        target: Oldest system that the file must run on.
+    """
+
     suffix = ".mlpackage"
     pip_extra = "coreml"
     converter_packages: tuple[str, ...] = ("coremltools",)
     runner_packages: tuple[str, ...] = ("coremltools",)
     default_merge: MergeMode = "app"  # Apple's engine has returned wrong maps for in-graph reductions over slots
+    precisions: tuple[str, ...] = ("float32", "float16", *_PALETTE_BITS)
     weight_storage: Literal["int8", "float_qdq"] = "int8"
     activation_storage: Literal["int8", "uint8"] = "int8"
     input: Literal["image_uint8_nhwc", "pixels"] = "pixels"
 
-    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
-        """Writes a float32 ML program; with float16 the int8 scales and biases would no longer be those of training."""
+    def __init__(self, target: Target = "iOS18") -> None:
+        self.target = target
+        self.name = "coreml" if target == "iOS18" else f"coreml-{target.lower()}"
+
+    def refusal(self, precision: str, merge: MergeMode) -> str:
+        """Half precision cannot count pixels; iOS 16 has no integer activations."""
+        if precision in self.precisions:
+            if precision != "float32" and merge == "graph":
+                return "half precision cannot count a slot's pixels (2049 is no half); leave the merge to the app"
+            return ""
+        if self.target == "iOS16":
+            return "quantize and dequantize came with iOS 17; take coreml-ios17 or coreml"
+        return ""
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
+        """Writes an ML program; a quantized one in float32, for in half its scales and biases would be others."""
         import coremltools as ct
 
+        found: set[str] = set()
+
+        def may_be_half(operation: Any) -> bool:
+            if island := island_of(operation):
+                found.add(island)
+            return not island
+
+        is_half = precision in self.precisions and precision != "float32"
+        half = ct.transform.FP16ComputePrecision(op_selector=may_be_half)
         (image,) = program.example_inputs[0]
         model = ct.convert(
             program.run_decompositions({}),
             inputs=[ct.ImageType(name="image", shape=tuple(image.shape), color_layout=ct.colorlayout.RGB)],
-            outputs=[ct.TensorType(name=name) for name in output_names],
-            minimum_deployment_target=ct.target.iOS18,
-            compute_precision=ct.precision.FLOAT32,
+            outputs=[ct.TensorType(name=name, dtype=np.float32 if is_half else None) for name in output_names],
+            minimum_deployment_target=getattr(ct.target, self.target),
+            compute_precision=half if is_half else ct.precision.FLOAT32,
             skip_model_load=True,
         )
+        if precision in _PALETTE_BITS:
+            model = _palettized(model, _PALETTE_BITS[precision])
+        if is_half:
+            model.user_defined_metadata[_ISLANDS] = ", ".join(sorted(found))
         model.save(str(path))
         # A debugging aid of the converter, half of a small package's bytes, not listed in its manifest.
         (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
@@ -64,15 +105,18 @@ class CoreML:
         return predict
 
     def describe(self, path: Path) -> Coverage:
-        """Operators of the file; which unit runs them is decided on the device."""
+        """Operators of the file; which unit runs them is decided on the device, of float32 islands never the engine."""
         require_runner(self)
         with silenced():
             import coremltools as ct
 
-            main = ct.utils.load_spec(str(path)).mlProgram.functions["main"]
+            spec = ct.utils.load_spec(str(path))
+        main = spec.mlProgram.functions["main"]
         operations = main.block_specializations[main.opset].operations
         counted = Counter(op.type for op in operations if op.type != "const")
-        return Coverage("decided on the device", None, None, dict(counted))
+        islands = spec.description.metadata.userDefined.get(_ISLANDS)
+        delegate = "decided on the device" + (f"; float32 in half precision: {islands}" if islands else "")
+        return Coverage(delegate, None, None, dict(counted))
 
     def engine(self) -> str:
         """See Runtime."""
@@ -80,6 +124,13 @@ class CoreML:
         if sys.platform == "darwin":
             return f"Core ML of this Mac (coremltools {version})"
         return f"edgeseg's MIL interpreter, coremltools {version} (the file's meaning, not a Neural Engine's rounding)"
+
+
+def _palettized(model: Any, bits: int) -> Any:
+    import coremltools.optimize.coreml as cto
+
+    palette = cto.OpPalettizerConfig(mode="kmeans", nbits=bits)  # weights of up to 2048 entries stay as they are
+    return cto.palettize_weights(model, cto.OptimizationConfig(global_config=palette))
 
 
 def _load_on_mac(path: Path) -> Predict:
@@ -96,3 +147,5 @@ def _load_on_mac(path: Path) -> Predict:
 
 
 RUNTIME = CoreML()
+IOS16 = CoreML("iOS16")
+IOS17 = CoreML("iOS17")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from edgeseg.export.captured import silenced
-from edgeseg.export.runtimes import Coverage, MergeMode, Predict, name_outputs, require_runner
+from edgeseg.export.runtimes import Coverage, MergeMode, Stages, in_words, name_outputs, require_runner
+from edgeseg.quantize.recipes import leaves_activations_float
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -22,29 +22,46 @@ class ExecuTorch:
     """See Runtime."""
 
     name = "executorch"
-    suffix = ".xnnpack.pte"
+    suffix = ".pte"
     pip_extra = "executorch"
     converter_packages: tuple[str, ...] = ("executorch",)
     runner_packages: tuple[str, ...] = ("executorch",)
-    default_merge: MergeMode = "graph"
+    default_merge: MergeMode = "app"  # in the graph it costs more than the network (docs/merge.md)
+    precisions: tuple[str, ...] = ("float32",)
     weight_storage: Literal["int8", "float_qdq"] = "int8"
     activation_storage: Literal["int8", "uint8"] = "int8"
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
-    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
-        """Lowers to XNNPACK and writes a .pte; outputs keep their order, a .pte has no names for them."""
-        del output_names
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    delegate = "XNNPACK"
+
+    def refusal(self, precision: str, merge: MergeMode) -> str:
+        """Takes every recipe with integer activations, and the merge in both places; makes nothing smaller of float32.
+
+        A .pte keeps weights at the width they are computed with, and half arithmetic is ARM's (docs/runtimes.md).
+        """
+        if leaves_activations_float(precision):
+            return "it has no kernel that dequantizes a weight; take int8-full or ternary"
+        return ""
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
+        """Lowers to the delegate and writes a .pte; outputs keep their order, a .pte has no names for them."""
+        del output_names, precision
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
         edge = to_edge_transform_and_lower(
             program,
-            partitioner=[XnnpackPartitioner()],
+            partitioner=[self.partitioner()],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
         path.write_bytes(edge.to_executorch().buffer)
 
-    def load(self, path: Path, *, num_threads: int = 1) -> Predict:
+    def partitioner(self) -> Any:
+        """What chooses the delegate's operators."""
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+        return XnnpackPartitioner()
+
+    def load(self, path: Path, *, num_threads: int = 1) -> Stages:
         """The thread pool is one for the process: the last load decides for all."""
         require_runner(self)
         with silenced():  # the C++ side reports on the CPU
@@ -56,11 +73,12 @@ class ExecuTorch:
             program = Runtime.get().load_program(path)
             method = program.load_method("forward")
 
-        def predict(image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-            outputs = method.execute([torch.from_numpy(np.ascontiguousarray(image))])
-            return name_outputs([output.numpy().copy() for output in outputs])  # the next call writes over them
-
-        return predict
+        return Stages(
+            upload=lambda image: [torch.from_numpy(np.ascontiguousarray(image))],
+            network=method.execute,
+            readout=lambda outputs: name_outputs([o.numpy().copy() for o in outputs]),  # the next call writes over them
+            accelerator=lambda: in_words(self.describe(path)),
+        )
 
     def describe(self, path: Path) -> Coverage:
         """Counts the instructions of the program: delegate calls and portable kernels."""
@@ -73,7 +91,7 @@ class ExecuTorch:
             index = getattr(instruction.instr_args, "op_index", None)
             if index is not None:
                 outside[plan.operators[index].name.removeprefix("aten::")] += 1
-        return Coverage("XNNPACK", len(plan.delegates), dict(outside), None)
+        return Coverage(self.delegate, len(plan.delegates), dict(outside), None)
 
     def engine(self) -> str:
         """See Runtime."""

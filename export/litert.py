@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgeseg.export.captured import silenced
-from edgeseg.export.runtimes import Coverage, MergeMode, Predict, name_outputs, require_runner
+from edgeseg.export.runtimes import Coverage, MergeMode, Stages, in_words, name_outputs, require_runner
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -27,13 +26,25 @@ class LiteRT:
     pip_extra = "litert"
     converter_packages: tuple[str, ...] = ("litert_torch",)
     runner_packages: tuple[str, ...] = ("ai_edge_litert", "tflite_runtime")
-    default_merge: MergeMode = "graph"
+    default_merge: MergeMode = "app"  # in the graph it costs more than the network (docs/merge.md)
+    precisions: tuple[str, ...] = ("float32", "float16")
     weight_storage: Literal["int8", "float_qdq"] = "float_qdq"  # folded int8 weights do not convert
     activation_storage: Literal["int8", "uint8"] = "int8"
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
-    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
-        """Writes a .tflite; outputs keep their order, litert_torch names them output_0, output_1, ..."""
+    def refusal(self, precision: str, merge: MergeMode) -> str:
+        """Takes every recipe with integer activations, and the merge in both places."""
+        from edgeseg.quantize.recipes import leaves_activations_float  # brings torch; a device that loads has none
+
+        if leaves_activations_float(precision):
+            return "its converter would keep the weights float and round them at every call; take int8-full or ternary"
+        return ""
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
+        """Writes a .tflite; outputs keep their order, litert_torch names them output_0, output_1, ...
+
+        `float16` stores weights in half; the CPU computes in float32, a GPU delegate in half.
+        """
         del output_names
         import litert_torch
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
@@ -46,19 +57,25 @@ class LiteRT:
             quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static))
         (image,) = program.example_inputs[0]
         litert_torch.convert(program.module(), (image,), quant_config=quant_config).export(str(path))
+        if precision == "float16":
+            _halve_weights(path)
 
-    def load(self, path: Path, *, num_threads: int = 1) -> Predict:
+    def load(self, path: Path, *, num_threads: int = 1) -> Stages:
         """Outputs that the converter left int8 are dequantized by the scale that the file states."""
         interpreter = self._interpreter(path, num_threads)
         image_index = interpreter.get_input_details()[0]["index"]
         outputs = sorted(interpreter.get_output_details(), key=lambda detail: str(detail["name"]))
 
-        def predict(image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        def upload(image: NDArray[np.uint8]) -> None:
             interpreter.set_tensor(image_index, image)
+
+        def network(uploaded: None) -> None:
             interpreter.invoke()
+
+        def readout(ran: None) -> dict[str, NDArray[Any]]:
             return name_outputs([_dequantized(interpreter.get_tensor(d["index"]), d) for d in outputs])
 
-        return predict
+        return Stages(upload, network, readout, lambda: in_words(self.describe(path)))
 
     def describe(self, path: Path) -> Coverage:
         """Loads the file: operators that no delegate's outputs depend on stayed outside."""
@@ -95,8 +112,23 @@ class LiteRT:
 
 
 def _is_quantized(program: ExportedProgram) -> bool:
+    import torch
+
     quantize = torch.ops.quantized_decomposed.quantize_per_tensor.default
     return bool(program.graph.find_nodes(op="call_function", target=quantize))
+
+
+def _halve_weights(path: Path) -> None:
+    """Stores the weights of convolutions and linears in half, in place; position maps and queries stay float32."""
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    quantizer = Quantizer(str(path))
+    for kind in (TFLOperationName.CONV_2D, TFLOperationName.DEPTHWISE_CONV_2D, TFLOperationName.FULLY_CONNECTED):
+        whole = QuantGranularity.TENSORWISE  # the format has no scales
+        quantizer.add_weight_only_config(".*", kind, 16, whole, AlgorithmName.FLOAT_CASTING)
+    quantizer.quantize().export_model(str(path), overwrite=True)
 
 
 def _dequantized(tensor: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:

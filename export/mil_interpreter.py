@@ -1,25 +1,35 @@
 """Runs a Core ML program (MIL) in torch, so that a package can be checked without a Mac.
 
-It follows the operators' definitions in coremltools (converters/mil/mil/ops/defs) in float32: what a file means, not
-what a device's unit rounds to. An operator that is not listed raises: add it to `_OPERATORS` with a test.
+It proves what a file means, not what a device computes: which unit runs an operator, and in which order and width that
+unit sums, is Apple's.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeseg.export.mil_narrow import NARROW, to_half
+from edgeseg.export.mil_operators import OPERATORS, Inputs
 from edgeseg.structures import InputError
 
-Inputs = dict[str, Any]
-"""An operator's inputs by MIL's names: tensors, or plain numbers, lists and strings where MIL wants constants."""
+Arithmetic = Literal["exact", "typed", "narrow"]
+"""What a value of the program's type fp16 is.
+
+`typed`: rounded to half where it is stored, summed in float32 within an operator (MIL's specification names the types
+of inputs and outputs, not of accumulators). `narrow`: sums are rounded to half after every term, too. `exact`: float32
+everywhere, which tells a converter's mistake from rounding.
+"""
+
+_ALWAYS_FLOAT32 = {"alpha", "beta", "epsilon"}
+"""Constants that programs for iOS 17 and later keep float32 in half-precision operators."""
 
 
 class MilProgram:
@@ -27,45 +37,68 @@ class MilProgram:
 
     Args:
         path: The package's folder.
+        as_if_half: To study rounding in a float32 program: operators that it accepts are run as if they were half,
+            their float inputs and constants rounded, too.
 
     Raises:
-        InputError: The program holds an operator that this interpreter does not know.
+        InputError: The program holds operators that this interpreter does not know; all are named.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, as_if_half: Callable[[Any], bool] | None = None) -> None:
         import coremltools as ct
         from coremltools.converters.mil.frontend.milproto.load import load
+        from coremltools.converters.mil.mil import types
 
         spec = ct.utils.load_spec(str(path))
         weights = path / "Data" / "com.apple.CoreML" / "weights"
         program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=str(weights))
         self._function = program.functions["main"]
         self._constants: dict[str, Tensor] = {}
-        self._steps = []
-        for operation in self._function.operations:
-            if operation.op_type == "const":
-                continue
-            if operation.op_type not in _OPERATORS:
-                raise InputError(
-                    f"{path} uses the Core ML operator {operation.op_type}, which the interpreter does not know"
-                )
-            self._steps.append(operation)
+        self._steps = [operation for operation in self._function.operations if operation.op_type != "const"]
+        if unknown := Counter(step.op_type for step in self._steps if step.op_type not in OPERATORS):
+            named = ", ".join(f"{name} ({count})" for name, count in sorted(unknown.items()))
+            raise InputError(
+                f"{path} uses Core ML operators that the interpreter does not know: {named}; "
+                "add them to edgeseg/export/mil_operators.py"
+            )
+        self._is_half = {v.name: v.dtype == types.fp16 for step in self._steps for v in step.outputs}
+        self._is_pretended: set[str] = set()
+        if as_if_half:
+            self._is_pretended = {v.name for step in self._steps if as_if_half(step) for v in step.outputs}
+            self._is_half |= dict.fromkeys(self._is_pretended, True)
 
     @torch.inference_mode()
-    def run(self, image: NDArray[np.float32], *, num_threads: int = 1) -> dict[str, NDArray[Any]]:
-        """Args: image: (1, 3, H, W) float32 in 0..255."""
+    def run(
+        self, image: NDArray[np.float32], *, num_threads: int = 1, arithmetic: Arithmetic = "typed"
+    ) -> dict[str, NDArray[Any]]:
+        """Outputs by name.
+
+        Args:
+            image: (1, 3, H, W) float32 in 0..255.
+            num_threads: Of torch, while it runs.
+            arithmetic: What half precision means.
+        """
         before = torch.get_num_threads()
         torch.set_num_threads(num_threads)
         try:
             values: dict[str, Any] = {name: torch.from_numpy(image) for name in self._function.inputs}
             for step in self._steps:
-                results = _OPERATORS[step.op_type](self._inputs(step, values))
-                results = results if isinstance(results, (tuple, list)) else (results,)
+                results = self._run(step, values, arithmetic)
                 for variable, result in zip(step.outputs, results, strict=True):
-                    values[variable.name] = result
+                    is_rounded = self._is_half[variable.name] and arithmetic != "exact"
+                    values[variable.name] = _to_half(result) if is_rounded else result
             return {variable.name: values[variable.name].numpy() for variable in self._function.outputs}
         finally:
             torch.set_num_threads(before)
+
+    def _run(self, step: Any, values: dict[str, Any], arithmetic: Arithmetic) -> tuple[Any, ...]:
+        is_narrow = arithmetic == "narrow" and step.op_type in NARROW and self._is_half[step.outputs[0].name]
+        operator = (NARROW if is_narrow else OPERATORS)[step.op_type]
+        inputs = self._inputs(step, values)
+        if step.outputs[0].name in self._is_pretended and arithmetic != "exact":
+            inputs = {name: value if name in _ALWAYS_FLOAT32 else _to_half(value) for name, value in inputs.items()}
+        results = operator(inputs)
+        return tuple(results) if isinstance(results, (tuple, list)) else (results,)
 
     def _inputs(self, step: Any, values: dict[str, Any]) -> Inputs:
         def read(variable: Any) -> Any:
@@ -76,223 +109,14 @@ class MilProgram:
             if isinstance(variable.val, str) or variable.val is None:
                 return variable.val
             if variable.name not in self._constants:
-                self._constants[variable.name] = torch.from_numpy(np.array(variable.val))
+                constant = torch.from_numpy(np.array(variable.val))
+                self._constants[variable.name] = constant.float() if constant.dtype == torch.half else constant
             return self._constants[variable.name]
 
         return {name: read(variable) for name, variable in step.inputs.items() if variable is not None}
 
 
-def _ints(value: Tensor) -> list[int]:
-    return [int(item) for item in value.reshape(-1)]
-
-
-def _pads(i: Inputs, rank: int) -> list[int]:
-    """MIL's begin/end pairs, first spatial axis first -> torch's, last axis first."""
-    if i.get("pad_type", "valid") == "valid":
-        return [0] * (2 * rank)
-    if i["pad_type"] != "custom":
-        raise InputError(f"the interpreter knows the padding custom and valid, not {i['pad_type']}")
-    pad = _ints(i["pad"])
-    return [side for axis in reversed(range(rank)) for side in pad[2 * axis : 2 * axis + 2]]
-
-
-def _conv(i: Inputs) -> Tensor:
-    x = F.pad(i["x"], _pads(i, i["x"].ndim - 2))
-    convolve = {3: F.conv1d, 4: F.conv2d}[x.ndim]
-    strides, dilations = _ints(i["strides"]), _ints(i["dilations"])
-    return convolve(x, i["weight"], i.get("bias"), strides, 0, dilations, int(i["groups"]))
-
-
-def _max_pool(i: Inputs) -> Tensor:
-    x = F.pad(i["x"], _pads(i, 2), value=float("-inf"))
-    return F.max_pool2d(x, _ints(i["kernel_sizes"]), _ints(i["strides"]), ceil_mode=bool(i["ceil_mode"]))
-
-
-def _avg_pool(i: Inputs) -> Tensor:
-    """Padding counts as zeros, or not at all with `exclude_padding_from_average`."""
-    x, pads = i["x"], _pads(i, 2)
-    kernel, strides = _ints(i["kernel_sizes"]), _ints(i["strides"])
-
-    def pool(y: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pad(y, pads), kernel, strides, ceil_mode=bool(i["ceil_mode"]))
-
-    return pool(x) / pool(torch.ones_like(x)) if bool(i["exclude_padding_from_average"]) else pool(x)
-
-
-def _top_k(i: Inputs) -> tuple[Tensor, Tensor]:
-    """Values and int32 indices; of equal values the lowest index first, which the specification leaves open."""
-    axis, k = int(i["axis"]), int(i["k"])
-    order = i["x"].sort(dim=axis, descending=not bool(i["ascending"]), stable=True)
-    return order.values.narrow(axis, 0, k), order.indices.narrow(axis, 0, k).int()
-
-
-def _gather_along_axis(i: Inputs) -> Tensor:
-    x: Tensor = i["x"]
-    return x.gather(int(i["axis"]), i["indices"].long())
-
-
-def _matmul(i: Inputs) -> Tensor:
-    x = i["x"].transpose(-1, -2) if bool(i["transpose_x"]) else i["x"]
-    y = i["y"].transpose(-1, -2) if bool(i["transpose_y"]) else i["y"]
-    return torch.matmul(x, y)
-
-
-def _batch_norm(i: Inputs) -> Tensor:
-    return F.batch_norm(i["x"], i["mean"], i["variance"], i["gamma"], i["beta"], eps=float(i["epsilon"]))
-
-
-def _per_axis(value: Tensor, like: Tensor, axis: Tensor | None) -> Tensor:
-    if value.ndim == 0 or axis is None:
-        return value
-    shape = [1] * like.ndim
-    shape[int(axis)] = -1
-    return value.view(shape)
-
-
-def _quantize(i: Inputs) -> Tensor:
-    """Rounds half to even and saturates, as MIL's quantize does."""
-    x: Tensor = i["input"]
-    scale = _per_axis(i["scale"], x, i.get("axis"))
-    dtype = {"int8": torch.int8, "uint8": torch.uint8}[i["output_dtype"]]
-    limits = torch.iinfo(dtype)
-    q = (x / scale).round()
-    if "zero_point" in i:
-        q = q + _per_axis(i["zero_point"], x, i.get("axis")).float()
-    return q.clamp(limits.min, limits.max).to(dtype)
-
-
-def _dequantize(i: Inputs) -> Tensor:
-    """Subtracts in float: coremltools' own constant folding wraps around in int8."""
-    x: Tensor = i["input"].float()
-    if "zero_point" in i:
-        x = x - _per_axis(i["zero_point"], x, i.get("axis")).float()
-    return x * _per_axis(i["scale"], x, i.get("axis"))
-
-
-def _blockwise(values: Tensor, data: Tensor) -> Tensor:
-    """Repeats block parameters to the size of the data."""
-    for axis, (blocks, size) in enumerate(zip(values.shape, data.shape, strict=True)):
-        if blocks not in (1, size):
-            values = values.repeat_interleave(size // blocks, dim=axis)
-    return values
-
-
-def _shift_scale(i: Inputs) -> Tensor:
-    data: Tensor = i["data"].float()
-    if "offset" in i:
-        data = data - _blockwise(i["offset"].float(), data)
-    return data * _blockwise(i["scale"], data)
-
-
-def _lut_to_dense(i: Inputs) -> Tensor:
-    """Scalar tables: lut (blocks..., entries, 1), indices of the weight's shape."""
-    indices, lut = i["indices"].long(), i["lut"].float()
-    if lut.shape[-1] != 1:
-        raise InputError("the interpreter knows tables of scalars, not of vectors")
-    rows = _blockwise_rows(lut[..., 0], indices)
-    return torch.gather(rows, -1, indices.unsqueeze(-1)).squeeze(-1)
-
-
-def _blockwise_rows(lut: Tensor, indices: Tensor) -> Tensor:
-    for axis, size in enumerate(indices.shape):
-        lut = lut.repeat_interleave(size // lut.shape[axis], dim=axis)
-    return lut
-
-
-def _slice_by_index(i: Inputs) -> Tensor:
-    x = i["x"]
-    masks = {
-        k: [bool(v) for v in i[k]] if k in i else [False] * x.ndim for k in ("begin_mask", "end_mask", "squeeze_mask")
-    }
-    begin, end = _ints(i["begin"]), _ints(i["end"])
-    stride = _ints(i["stride"]) if "stride" in i else [1] * x.ndim
-    key: list[int | slice] = []
-    for axis in range(x.ndim):
-        if masks["squeeze_mask"][axis]:
-            key.append(begin[axis])
-            continue
-        start = None if masks["begin_mask"][axis] else begin[axis]
-        stop = None if masks["end_mask"][axis] else end[axis]
-        key.append(slice(start, stop, stride[axis]))
-    return torch.as_tensor(x[tuple(key)])
-
-
-def _upsample_bilinear(i: Inputs) -> Tensor:
-    scale = (float(i["scale_factor_height"]), float(i["scale_factor_width"]))
-    return F.interpolate(i["x"], scale_factor=scale, mode="bilinear", align_corners=bool(i["align_corners"]))
-
-
-def _pad(i: Inputs) -> Tensor:
-    pad = _ints(i["pad"])
-    if i["mode"] != "constant":
-        raise InputError(f"the interpreter pads with a constant, not by {i['mode']}")
-    return F.pad(i["x"], _pads({"pad": i["pad"], "pad_type": "custom"}, len(pad) // 2), value=float(i["constant_val"]))
-
-
-def _reduce(operation: Callable[..., Tensor]) -> Callable[[Inputs], Tensor]:
-    def run(i: Inputs) -> Tensor:
-        axes = _ints(i["axes"]) if "axes" in i else list(range(i["x"].ndim))
-        return operation(i["x"], dim=axes, keepdim=bool(i.get("keep_dims", False)))
-
-    return run
-
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float32, "int32": torch.int32, "bool": torch.bool}
-
-_OPERATORS: dict[str, Callable[[Inputs], Any]] = {
-    "abs": lambda i: i["x"].abs(),
-    "add": lambda i: i["x"] + i["y"],
-    "avg_pool": _avg_pool,
-    "batch_norm": _batch_norm,
-    "cast": lambda i: i["x"].to(_DTYPES[i["dtype"]]),
-    "ceil": lambda i: i["x"].ceil(),
-    "clip": lambda i: i["x"].clamp(float(i["alpha"]), float(i["beta"])),
-    "concat": lambda i: torch.cat(i["values"], int(i["axis"])),
-    "constexpr_blockwise_shift_scale": _shift_scale,
-    "constexpr_lut_to_dense": _lut_to_dense,
-    "conv": _conv,
-    "dequantize": _dequantize,
-    "exp": lambda i: i["x"].exp(),
-    "expand_dims": lambda i: _expand_dims(i["x"], _ints(i["axes"])),
-    "floor": lambda i: i["x"].floor(),
-    "gather_along_axis": _gather_along_axis,
-    "gelu": lambda i: F.gelu(i["x"]),
-    "identity": lambda i: i["x"],
-    "layer_norm": lambda i: F.layer_norm(i["x"], i["gamma"].shape, i["gamma"], i["beta"], float(i["epsilon"])),
-    "linear": lambda i: F.linear(i["x"], i["weight"], i.get("bias")),
-    "log": lambda i: (i["x"] + i.get("epsilon", 0.0)).log(),
-    "matmul": _matmul,
-    "max_pool": _max_pool,
-    "maximum": lambda i: torch.maximum(i["x"], i["y"]),
-    "minimum": lambda i: torch.minimum(i["x"], i["y"]),
-    "mul": lambda i: i["x"] * i["y"],
-    "pad": _pad,
-    "quantize": _quantize,
-    "real_div": lambda i: i["x"] / i["y"],
-    "reduce_max": _reduce(torch.amax),
-    "reduce_mean": _reduce(torch.mean),
-    "reduce_sum": _reduce(torch.sum),
-    "relu": lambda i: i["x"].relu(),
-    "relu6": lambda i: F.relu6(i["x"]),
-    "reshape": lambda i: i["x"].reshape(_ints(i["shape"])),
-    "rsqrt": lambda i: (i["x"] + i.get("epsilon", 0.0)).rsqrt(),
-    "sigmoid": lambda i: i["x"].sigmoid(),
-    "sigmoid_hard": lambda i: (i["x"] * float(i["alpha"]) + float(i["beta"])).clamp(0, 1),
-    "slice_by_index": _slice_by_index,
-    "softmax": lambda i: i["x"].softmax(int(i["axis"])),
-    "split": lambda i: i["x"].split(_ints(i["split_sizes"]), int(i["axis"])),
-    "sqrt": lambda i: i["x"].sqrt(),
-    "squeeze": lambda i: i["x"].squeeze(tuple(_ints(i["axes"]))),
-    "sub": lambda i: i["x"] - i["y"],
-    "tile": lambda i: i["x"].repeat(_ints(i["reps"])),
-    "thresholded_relu": lambda i: torch.where(i["x"] >= float(i["alpha"]), i["x"], torch.zeros_like(i["x"])),
-    "topk": _top_k,
-    "transpose": lambda i: i["x"].permute(_ints(i["perm"])),
-    "upsample_bilinear": _upsample_bilinear,
-}
-
-
-def _expand_dims(x: Tensor, axes: list[int]) -> Tensor:
-    for axis in sorted(axes):
-        x = x.unsqueeze(axis)
-    return x
+def _to_half(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_to_half(item) for item in value]
+    return to_half(value) if isinstance(value, Tensor) and value.dtype == torch.float32 else value

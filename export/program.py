@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed, which programs refer to
@@ -15,7 +20,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from edgeseg.export.graph import DeployedGraph
-from edgeseg.export.runtimes import OUTPUT_NAMES, MergeMode, Runtime, get_runtime, require_converter
+from edgeseg.export.place import FULL_DISK
+from edgeseg.export.plan import Job
+from edgeseg.export.runtimes import Runtime, require_converter
 from edgeseg.structures import CheckError
 
 
@@ -48,40 +55,102 @@ def export_program(graph: DeployedGraph, runtime: Runtime, image_size: tuple[int
     return program
 
 
-def convert(program: ExportedProgram, runtime: Runtime, merge: MergeMode, path: Path, *, log: Path) -> None:
-    """Writes the artifact from a child process: converters are noisy, keep gigabytes, and some crash.
+class Conversions:
+    """Converts in child processes, some at a time: converters are noisy, keep gigabytes, and some crash.
+
+    A context: leaving it with an exception kills the children that still run. A child ends with this process, however
+    that ends.
 
     Args:
-        program: What `export_program` made for this runtime.
-        runtime: Converts.
-        merge: Names the outputs.
-        path: File or folder to write; nothing is left there on failure.
-        log: Where the converter's words are kept if it fails.
-
-    Raises:
-        InputError: The runtime's package is missing.
-        CheckError: The conversion failed; names the log.
+        work: Folder for programs on their way, converters' temporary files and words; the caller removes it.
+        log_folder: Where a failed converter's words are kept, as FILE.log.
+        num_workers: Conversions at a time; each takes a core and a gigabyte.
     """
-    require_converter(runtime)
-    with tempfile.TemporaryDirectory(prefix="edgeseg-") as folder:
-        saved = Path(folder) / "program.pt2"
-        made = Path(folder) / path.name
-        torch.export.save(program, saved)
-        command = [sys.executable, "-P", "-m", "edgeseg.export.program", runtime.name, merge, str(saved), str(made)]
-        child = subprocess.run(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"},
-            check=False,
-        )
-        if child.returncode != 0:
-            log.write_bytes(child.stdout)
-            lines = child.stdout.decode(errors="replace").strip().splitlines() or ["no message"]
-            reason = lines[-1] if child.returncode > 0 else f"killed by signal {-child.returncode}"
-            raise CheckError(f"converting {path.name} for {runtime.name} failed: {reason}; its log is {log}")
-        shutil.move(made, path)  # the temporary folder may be on another file system
+
+    def __init__(self, work: Path, log_folder: Path, *, num_workers: int) -> None:
+        self._work, self._log_folder = work, log_folder
+        self._pool = ThreadPoolExecutor(max_workers=num_workers)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._is_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        with self._lock:
+            self._is_over = kind is not None
+            for child in self._running if self._is_over else ():
+                child.kill()
+        self._pool.shutdown(cancel_futures=self._is_over)
+
+    def submit(self, program: ExportedProgram, job: Job, path: Path) -> Future[None]:
+        """Starts a conversion as soon as there is a place; the program is on the disk when this returns.
+
+        Args:
+            program: What `export_program` made for the job's runtime.
+            job: What to make.
+            path: File or folder to write, on the file system of `work`; nothing is left there on failure.
+
+        Returns:
+            Done when the file is there; holds a CheckError where the conversion failed (it names the log), an OSError
+            where the disk is full.
+
+        Raises:
+            InputError: The runtime's package is missing.
+        """
+        require_converter(job.runtime)
+        saved = self._work / f"{path.name}.pt2"
+        content = io.BytesIO()  # written here: C++ reports a full disk in its own words
+        torch.export.save(program, content)
+        saved.write_bytes(content.getbuffer())
+        return self._pool.submit(self._convert, saved, job, path)
+
+    def _convert(self, saved: Path, job: Job, path: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self._work) as folder:
+            made, words = Path(folder) / path.name, Path(folder) / "log"
+            code = self._run([job.runtime.name, job.precision, job.merge, str(saved), str(made)], words)
+            if code != 0:
+                said = words.read_text(errors="replace")
+                _refuse_full_disk(said, self._work)
+                log = self._log_folder / f"{path.name}.log"
+                log.write_text(said)
+                lines = said.strip().splitlines() or ["no message"]
+                reason = lines[-1] if code > 0 else f"killed by signal {-code}"
+                raise CheckError(f"converting {path.name} for {job.runtime.name} failed: {reason}; its log is {log}")
+            made.rename(path)
+        saved.unlink()
+
+    def _run(self, arguments: list[str], words: Path) -> int:
+        command = [sys.executable, "-P", "-m", "edgeseg.export.child", *arguments]
+        settings = {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "TMPDIR": str(words.parent)}
+        with words.open("wb") as output:
+            with self._lock:
+                if self._is_over:
+                    raise CancelledError
+                child = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | settings
+                )
+                self._running.add(child)
+            with child:  # its standard input stays open until it ends
+                code = child.wait()
+            with self._lock:
+                self._running.discard(child)
+                if self._is_over:  # killed, not failed: its words are of no use
+                    raise CancelledError
+            return code
+
+
+_SPACE_BYTES = 1 << 20  # with less than this left, a conversion fails for it
+
+
+def _refuse_full_disk(said: str, folder: Path) -> None:
+    """Raises OSError where a converter failed because of a full disk, which each reports in other words, or not."""
+    found = next((number for number in FULL_DISK if os.strerror(number) in said), None)
+    if found is None and shutil.disk_usage(folder).free < _SPACE_BYTES:
+        found = errno.ENOSPC
+    if found is not None:
+        raise OSError(found, os.strerror(found))
 
 
 def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
@@ -97,13 +166,3 @@ def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
                 twin = module.graph.node_copy(node)
             user.replace_input_with(node, twin)
     module.recompile()
-
-
-def _main(name: str, merge: MergeMode, saved: str, made: str) -> None:
-    torch.set_num_threads(1)
-    get_runtime(name).convert(torch.export.load(saved), OUTPUT_NAMES[merge], Path(made))
-
-
-if __name__ == "__main__":
-    name, merge, saved, made = sys.argv[1:]
-    _main(name, "graph" if merge == "graph" else "app", saved, made)

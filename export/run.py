@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from edgeseg.config import Config, config_from_dict
 from edgeseg.data.loader import Samples
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
-from edgeseg.display import progress
-from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
+from edgeseg.display import Advance, progress, say
+from edgeseg.engine.checkpoint import Checkpoint, beside, load_checkpoint
 from edgeseg.engine.source import Source
 from edgeseg.export import api
-from edgeseg.export.bundle import open_bundle
-from edgeseg.export.runtimes import runtime_names
+from edgeseg.export.bundle import SUFFIX, checksum, open_bundle
+from edgeseg.export.plan import FLOAT, Merges, plan_export
+from edgeseg.quantize.deploy import deploy
 from edgeseg.quantize.fold import fold
-from edgeseg.quantize.qat import deploy
 from edgeseg.quantize.recipes import RECIPES
 from edgeseg.quantize.run import load_quantized
 from edgeseg.structures import InputError
@@ -34,9 +35,13 @@ def export_run(
     out: Path | None,
     *,
     runtimes: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    merges: Merges = (),
+    image_size: tuple[int, int] | None = None,
     data: Path | None = None,
     data_format: str | None = None,
     golden_images: int = 8,
+    licence: str = "unspecified",
     overwrite: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -46,58 +51,58 @@ def export_run(
         source: Run folder or checkpoint file.
         out: NAME.edgeseg; None = beside the checkpoint, named after the run.
         runtimes: Registry names; none means all.
+        precisions: Of checkpoints, or what runtimes make of the float one; none means all checkpoints.
+        merges: `graph`, `app`, `auto`, for all runtimes or by runtime; none means `auto`, each runtime's own default.
+        image_size: (height, width) of the network's input; None = the one it was trained at.
         data: Folder of a data set whose val images become the golden ones; None = the one it was trained on.
         data_format: Layout of the folder; None = recognised, or what training was told.
         golden_images: How many.
+        licence: Of the weights.
         overwrite: Replace an existing bundle.
         quiet: Show no progress.
 
     Returns:
-        The bundle's path and its artifacts.
+        The bundle's path, its artifacts, and what runtimes that nobody named could not hold.
 
     Raises:
-        InputError: No checkpoint, no data, a runtime's package missing, or `out` there already.
+        InputError: No checkpoint, no data, what was asked for cannot be made, or `out` there already.
         CheckError: An artifact differs from torch beyond its floor; nothing is left behind.
     """
-    checkpoints = _checkpoints(source)
+    checkpoints = _checkpoints(source, precisions, image_size)
     first = next(iter(checkpoints.values()))
-    if (root := data or first.config.data.root) is None:
+    config = first.config
+    if (root := data or config.data.root) is None:
         raise InputError(f"{first.path} does not say what it was trained on; give --data FOLDER")
-    val = open_dataset(root, "val", data_format or ("auto" if data else first.config.data.format))
-    out = out or first.path.parent / f"{first.path.resolve().parent.name}.edgeseg"
-    models: dict[str, nn.Module] = {}
-    for precision, checkpoint in checkpoints.items():
-        if precision == "float32":
-            models[precision] = fold(checkpoint.model().deployable(), torch.zeros(1, 3, *first.config.data.image_size))
-        else:
-            models[precision] = deploy(load_quantized(checkpoint)[0])
-    total = 2 * len(models) * len(runtimes or runtime_names())
-    with progress("exporting and verifying", total, quiet=quiet) as advance:
+    out = out or beside(first, f"{first.path.resolve().parent.name}{SUFFIX}")
+    wanted: dict[str, Any] = {"runtimes": runtimes, "precisions": precisions, "merges": merges}
+    plan = plan_export(list(checkpoints), name=out.stem, image_size=config.data.image_size, **wanted)
+    for line in plan.left_out:
+        say(f"left out: {line}", quiet=quiet)
+    data_format = data_format or ("auto" if data else config.data.format)
+    val = open_dataset(root, "val", data_format)
+    images = {"val": len(val)}
+    with contextlib.suppress(InputError):  # the training images need not be at hand
+        images["train"] = len(open_dataset(root, "train", data_format))
+    with progress("exporting", api.num_steps(plan), quiet=quiet) as advance:
         api.export_bundle(
-            models,
+            {precision: _network(checkpoints[precision]) for precision in plan.sources},
             name=out.stem,
-            config=first.config,
+            config=config,
             categories=first.categories,
-            golden_images=_golden_images(val, golden_images, first.config),
+            golden_images=_golden_images(val, golden_images, config),
             out=out,
-            runtimes=runtimes,
-            metrics={precision: checkpoint.metrics for precision, checkpoint in checkpoints.items()},
+            metrics={precision: checkpoints[precision].metrics for precision in plan.sources},
+            licence=licence,
+            provenance={
+                "checkpoints": {precision: _provenance(checkpoints[precision]) for precision in plan.sources},
+                "data": {"name": root.resolve().name, "format": data_format, "images": images},
+            },
             overwrite=overwrite,
-            on_progress=lambda state: advance(1),
+            on_progress=_shown(advance),
+            **wanted,
         )
-    return {"bundle": str(out), "artifacts": [asdict(artifact) for artifact in open_bundle(out).artifacts]}
-
-
-def verify_bundle(path: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Checks every file's checksum and every artifact through its runtime.
-
-    Raises:
-        InputError: Not a bundle, or a changed file.
-        CheckError: An artifact is below its floor on this machine.
-    """
-    with progress("verifying", len(open_bundle(path).artifacts), quiet=quiet) as advance:
-        results = api.verify_bundle(path, on_progress=lambda state: advance(1))
-    return {"bundle": str(path), "artifacts": [{"file": artifact.file} | asdict(v) for artifact, v in results]}
+    artifacts = [asdict(artifact) for artifact in open_bundle(out).artifacts]
+    return {"bundle": str(out), "artifacts": artifacts, "left_out": list(plan.left_out)}
 
 
 def open_bundle_source(path: Path, runtime: str | None, precision: str | None) -> Source:
@@ -114,15 +119,57 @@ def open_bundle_source(path: Path, runtime: str | None, precision: str | None) -
     return Source(artifact.file, predictor, bundle.image_size, bundle.categories, data.root, data.format)
 
 
-def _checkpoints(source: Path) -> dict[str, Checkpoint]:
-    """Checkpoints by precision, the float one first."""
+def _checkpoints(source: Path, wanted: Sequence[str], image_size: tuple[int, int] | None) -> dict[str, Checkpoint]:
+    """Checkpoints by precision, the float one first.
+
+    Raises:
+        InputError: A recipe is wanted that no checkpoint was quantized by.
+    """
     first = load_checkpoint(source)
-    found = {first.extra["recipe"]["name"] if "recipe" in first.extra else "float32": first}
+    found = {first.extra["recipe"]["name"] if "recipe" in first.extra else FLOAT: first}
     if source.is_dir():
-        for recipe in RECIPES:
-            if (file := source / f"{recipe}.safetensors").is_file():
-                found[recipe] = load_checkpoint(file)
-    return found
+        for file in sorted(source.glob("*.safetensors")):
+            if file.stem not in ("best", "last"):
+                other = load_checkpoint(file)
+                if "recipe" in other.extra:
+                    found[other.extra["recipe"]["name"]] = other
+    for precision in wanted:
+        if precision in RECIPES and precision not in found:
+            raise InputError(
+                f"{source} holds no {precision} checkpoint; make it with edgeseg quantize {source} --recipe {precision}"
+            )
+    return {precision: _resized(checkpoint, image_size) for precision, checkpoint in found.items()}
+
+
+def _resized(checkpoint: Checkpoint, image_size: tuple[int, int] | None) -> Checkpoint:
+    if image_size is None:
+        return checkpoint
+    config = replace(checkpoint.config, data=replace(checkpoint.config.data, image_size=image_size))
+    return replace(checkpoint, config=config)
+
+
+def _network(checkpoint: Checkpoint) -> nn.Module:
+    """What is traced: batch norms folded, training-only parts gone."""
+    if "recipe" in checkpoint.extra:
+        return deploy(load_quantized(checkpoint)[0])
+    return fold(checkpoint.model().deployable(), torch.zeros(1, 3, *checkpoint.config.data.image_size))
+
+
+def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
+    made = {"file": checkpoint.path.name, "sha256": checksum(checkpoint.path), "step": checkpoint.step}
+    return made | ({"recipe": checkpoint.extra["recipe"]} if "recipe" in checkpoint.extra else {})
+
+
+def _shown(advance: Advance) -> api.OnProgress:
+    """Progress reports as steps of a progress bar."""
+    done = 0
+
+    def show(state: api.Progress) -> None:
+        nonlocal done
+        advance(state.done - done, state.step)
+        done = state.done
+
+    return show
 
 
 def _golden_images(samples: Samples, count: int, config: Config) -> list[NDArray[np.uint8]]:

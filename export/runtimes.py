@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.config import nearest
 from edgeseg.structures import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +29,28 @@ OUTPUT_NAMES: dict[MergeMode, tuple[str, ...]] = {
 Predict = Callable[[NDArray[np.uint8]], dict[str, NDArray[Any]]]
 """image (1, H, W, 3) uint8 RGB -> outputs by name."""
 
+
+@dataclass(frozen=True)
+class Stages:
+    """A loaded artifact that can be called as a whole (it is a Predict) or stage by stage, for timing.
+
+    Attributes:
+        upload: image (1, H, W, 3) uint8 -> what `network` takes; copies where the runtime keeps its own input.
+        network: Runs.
+        readout: What `network` returned -> outputs by name, the caller's own.
+        accelerator: Says what the loaded file obtained, not what was asked for.
+    """
+
+    upload: Callable[[NDArray[np.uint8]], Any]
+    network: Callable[[Any], Any]
+    readout: Callable[[Any], dict[str, NDArray[Any]]]
+    accelerator: Callable[[], str]
+
+    def __call__(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """All three."""
+        return self.readout(self.network(self.upload(image)))
+
+
 _MODULES = {
     "executorch": "edgeseg.export.executorch",
     "litert": "edgeseg.export.litert",
@@ -35,6 +58,16 @@ _MODULES = {
     "onnx": "edgeseg.export.onnx",
 }
 """A new runtime is one file that ends in `RUNTIME = ...`, and a line here."""
+
+_ON_REQUEST = {
+    "coreml-ios17": "edgeseg.export.coreml:IOS17",
+    "coreml-ios16": "edgeseg.export.coreml:IOS16",
+    "coreai": "edgeseg.export.coreai",
+    "executorch-coreml": "edgeseg.export.lowering:COREML",
+    "executorch-vulkan": "edgeseg.export.lowering:VULKAN",
+    "executorch-qnn": "edgeseg.export.lowering:QNN",
+}
+"""Made only where they are named: a second file for a phone that has one already, or packages not everyone has."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +87,14 @@ class Coverage:
     operators: Mapping[str, int] | None
 
 
+def in_words(coverage: Coverage) -> str:
+    """Who runs how much of a file, as a measurement states it."""
+    if coverage.num_delegates is None or coverage.outside is None:
+        return coverage.delegate
+    pieces, outside = coverage.num_delegates, sum(coverage.outside.values())
+    return f"{coverage.delegate}: {pieces} piece{'s' * (pieces != 1)}, {outside} operators outside"
+
+
 class Runtime(Protocol):
     """How one runtime converts, loads and describes.
 
@@ -64,6 +105,7 @@ class Runtime(Protocol):
         converter_packages: Modules that converting needs.
         runner_packages: Modules that running needs, the first one present is used.
         default_merge: Where the panoptic merge runs unless told otherwise, by measurement (docs/bundle.md).
+        precisions: What it can make of the float32 network; the precisions of quantized checkpoints are recipes' names.
         weight_storage: How quantized modules must emit their weights: int8 buffers, or float ones with q/dq.
         activation_storage: How they must emit activations; the same numbers, but not the same speed.
         input: What the file takes; `pixels` is float32 NCHW or the platform's own image type, still 0..255 RGB.
@@ -75,12 +117,28 @@ class Runtime(Protocol):
     converter_packages: tuple[str, ...]
     runner_packages: tuple[str, ...]
     default_merge: MergeMode
+    precisions: tuple[str, ...]
     weight_storage: Literal["int8", "float_qdq"]
     activation_storage: Literal["int8", "uint8"]
     input: Literal["image_uint8_nhwc", "pixels"]
 
-    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path) -> None:
-        """Writes the artifact; needs `converter_packages`."""
+    def refusal(self, precision: str, merge: MergeMode) -> str:
+        """Why it holds no artifact like this, in one line; empty where it can.
+
+        Args:
+            precision: One of `precisions`, or a quantization recipe's name.
+            merge: Where the panoptic merge runs.
+        """
+
+    def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
+        """Writes the artifact; needs `converter_packages`.
+
+        Args:
+            program: Of the float32 network for one of `precisions`, of the quantized one otherwise.
+            output_names: In the order of the program's outputs.
+            path: File or folder to write.
+            precision: To write it at.
+        """
 
     def load(self, path: Path, *, num_threads: int = 1) -> Predict:
         """Makes the file callable; needs one of `runner_packages`."""
@@ -93,7 +151,7 @@ class Runtime(Protocol):
 
 
 def runtime_names() -> list[str]:
-    """Registered runtimes."""
+    """Registered runtimes that are made unless others are named."""
     return list(_MODULES)
 
 
@@ -103,9 +161,11 @@ def get_runtime(name: str) -> Runtime:
     Raises:
         InputError: No such runtime.
     """
-    if name not in _MODULES:
-        raise InputError(f"no runtime named {name!r}; known are {', '.join(_MODULES)}")
-    runtime: Runtime = importlib.import_module(_MODULES[name]).RUNTIME
+    known = _MODULES | _ON_REQUEST
+    if name not in known:
+        raise InputError(f"no runtime named {name!r}{nearest(name, list(known))}; known are {', '.join(known)}")
+    module, _, instance = known[name].partition(":")
+    runtime: Runtime = getattr(importlib.import_module(module), instance or "RUNTIME")
     return runtime
 
 

@@ -1,16 +1,11 @@
 """Float model to integer model: recipes, quantizers, calibration and training."""
 
-from edgeseg.quantize.modules import ActivationQuantizer, QuantConv2d, set_phase
+from edgeseg.quantize.calibrate import calibrate
+from edgeseg.quantize.deploy import deploy, deploy_again
+from edgeseg.quantize.fine_tune import Progress, distillation_loss, fine_tune
+from edgeseg.quantize.modules import ActivationQuantizer, QuantConv2d, QuantLinear, set_phase
 from edgeseg.quantize.prepare import prepare
-from edgeseg.quantize.qat import (
-    Progress,
-    calibrate,
-    count_integer_weights,
-    deploy,
-    distillation_loss,
-    fine_tune,
-    quantize,
-)
+from edgeseg.quantize.qat import count_integer_weights, quantize
 from edgeseg.quantize.recipes import RECIPES, Recipe, find_recipe
 
 __all__ = [
@@ -18,10 +13,12 @@ __all__ = [
     "ActivationQuantizer",
     "Progress",
     "QuantConv2d",
+    "QuantLinear",
     "Recipe",
     "calibrate",
     "count_integer_weights",
     "deploy",
+    "deploy_again",
     "distillation_loss",
     "find_recipe",
     "fine_tune",

@@ -9,9 +9,13 @@ import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_dec
 from torch import nn
 from torch.nn import functional as F
 
-Phase = Literal["observe", "train", "deploy"]
+from edgeseg.quantize.weights import Uniform, WeightGrid
+
+Phase = Literal["free", "observe", "train", "deploy"]
 WeightStorage = Literal["int8", "float_qdq"]
 ActivationStorage = Literal["int8", "uint8"]
+
+EIGHT_BITS = Uniform()
 
 _OPS = torch.ops.quantized_decomposed
 _SAMPLES_PER_CALL = 4096
@@ -23,9 +27,9 @@ _EXACT_BIAS = 2.0**23
 class ActivationQuantizer(nn.Module):
     """Rounds a tensor to an affine integer grid, one scale and zero point for the whole tensor.
 
-    In the phase `observe` it passes values through and keeps a sample of them; `freeze` turns the sample into a grid;
-    in `train` it rounds with a straight-through gradient; in `deploy` it emits the quantize/dequantize pair that every
-    runtime recognises. A graph may call one quantizer in several places: they then share the grid.
+    In the phase `free` it passes values through; in `observe` it keeps a sample of them too, which `freeze` turns into
+    a grid; in `train` it rounds with a straight-through gradient; in `deploy` it emits the quantize/dequantize pair
+    that every runtime recognises. A graph may call one quantizer in several places: they then share the grid.
 
     Attributes:
         scale: () float32 step of the grid; 0 until `freeze`.
@@ -47,7 +51,9 @@ class ActivationQuantizer(nn.Module):
         self._storage: ActivationStorage = "int8"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any float32 tensor to the same shape, on the grid (unchanged while observing)."""
+        """Any float32 tensor to the same shape, on the grid (unchanged while free or observing)."""
+        if self.phase == "free":
+            return x
         if self.phase == "observe":
             self._samples.append(_sample(x.detach()))
             return x
@@ -80,13 +86,18 @@ class ActivationQuantizer(nn.Module):
         self.scale.fill_(scale)
         self.zero_point.fill_(zero_point)
 
+    @property
+    def has_grid(self) -> bool:
+        """Whether `freeze` or a state dict gave it one."""
+        return float(self.scale) > 0
+
     def set_phase(self, phase: Phase) -> None:
         """Switches what forward does; `deploy` turns the grid into constants of the graph.
 
         Raises:
             RuntimeError: The grid is not set yet.
         """
-        if phase != "observe" and not float(self.scale) > 0:
+        if phase in ("train", "deploy") and not self.has_grid:
             raise RuntimeError("an activation quantizer has no grid; calibrate, or load a quantized checkpoint")
         self._grid = (float(self.scale), int(self.zero_point))
         self.phase = phase
@@ -102,44 +113,51 @@ class ActivationQuantizer(nn.Module):
         self._storage = storage
 
 
-class QuantConv2d(nn.Module):
-    """A convolution with integer weights (symmetric, per output channel) and an int32 bias.
+class IntegerLayer(nn.Module):
+    """What an integer convolution and an integer linear share: weights on a grid, symmetric per output channel.
 
-    Runtimes add the bias as an integer in units of input scale x weight scale. Here it is snapped to exactly those
-    units, in training as in deployment, so that what was trained is what they compute, bit by bit.
+    Runtimes add the bias as an int32 in units of input step x weight step. Here it is snapped to exactly those units,
+    in training as in deployment, so that what was trained is what they compute, bit by bit. Without a grid of inputs
+    (weights alone are integers) it stays as it is.
 
     Attributes:
-        weight: (O, I / groups, kh, kw) float32 latent weights; the grid follows them.
+        weight: (O, ...) float32 latent weights, which the grid follows; None once deployed.
         bias: (O,) float32 latent bias, or None.
+        weight_int8: (O, ...) int8, once deployed.
+        weight_step: (O,) float32, once deployed.
+        bias_int32: (O,) int32 in units of input step x weight step, once deployed with a grid of inputs.
+        deployed_bias: (O,) float32, what the graph adds.
     """
 
     weight_int8: torch.Tensor
+    weight_float: torch.Tensor | None
     weight_step: torch.Tensor
     weight_zero: torch.Tensor
+    bias_int32: torch.Tensor
     deployed_bias: torch.Tensor | None
 
-    def __init__(self, conv: nn.Conv2d, input_quantizer: ActivationQuantizer, bits: int = 8) -> None:
+    def __init__(
+        self,
+        layer: nn.Conv2d | nn.Linear,
+        input_quantizer: ActivationQuantizer | None,
+        grid: WeightGrid = EIGHT_BITS,
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(conv.weight.detach().clone())
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().clone())
-        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
-        self.high = 2 ** (bits - 1) - 1
+        self.weight = nn.Parameter(layer.weight.detach().clone())
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+        self.grid = grid
         self.phase: Phase = "observe"
         self._storage: WeightStorage = "int8"
         self.input_grid = [input_quantizer]  # in a list: the graph owns it, and a module registers once
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, I, H, W) float32, on the input quantizer's grid, to (B, O, h, w) float32."""
-        weight: torch.Tensor = self.weight
-        bias: torch.Tensor | None = self.bias
-        if self.phase == "train":
-            scale = self.weight_scale()
-            zeros = torch.zeros_like(scale, dtype=torch.int32)
-            weight = torch.fake_quantize_per_channel_affine(self.weight, scale, zeros, 0, -self.high, self.high)
-            bias = self._snapped_bias(scale)
-        elif self.phase == "deploy":
-            weight, bias = self._deployed_weight(), self.deployed_bias
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+    def current(self) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias that the phase computes with, float32."""
+        if self.phase == "observe":
+            return self.weight, self.bias
+        if self.phase == "deploy":
+            return self._deployed_weight(), self.deployed_bias
+        scale = self.weight_scale()
+        return self.grid.rounded(self.weight, scale), self._snapped_bias(scale)
 
     @torch.no_grad()
     def weight_scale(self) -> torch.Tensor:
@@ -147,44 +165,92 @@ class QuantConv2d(nn.Module):
 
         A channel of almost no weight gets a step coarse enough for its bias to fit the int32 accumulator.
         """
-        scale: torch.Tensor = self.weight.abs().amax(dim=(1, 2, 3)) / self.high
-        if self.bias is not None:
-            scale = torch.maximum(scale, self.bias.abs() / (self.input_grid[0].scale * _EXACT_BIAS))
-        return scale.clamp_min(1e-12)
+        step = self.grid.step(self.weight)
+        if self.bias is not None and (unit := self._bias_unit(torch.ones_like(step))) is not None:
+            step = torch.maximum(step, self.bias.abs() / (unit * _EXACT_BIAS))
+        return self.grid.stored(step.clamp_min(1e-12))
 
     def set_phase(self, phase: Phase) -> None:
-        """Switches what forward does; `deploy` computes the integer weights once."""
+        """Switches what forward does; `deploy` replaces the latent weights by the integers for good."""
         if phase == "deploy":
-            scale = self.weight_scale()
-            zeros = torch.zeros_like(scale, dtype=torch.int64)
-            grid = (scale, zeros, 0, -self.high, self.high, torch.int8)
-            weight = self.weight.detach().clone()
-            bias = self._snapped_bias(scale)
-            self.register_buffer("weight_int8", _OPS.quantize_per_channel.default(weight, *grid), persistent=False)
-            self.register_buffer("weight_step", scale, persistent=False)
-            self.register_buffer("weight_zero", zeros, persistent=False)
-            self.register_buffer("deployed_bias", None if bias is None else bias.detach(), persistent=False)
+            if self.phase != "deploy":
+                self._replace_weights()
+            if (unit := self._bias_unit(self.weight_step)) is not None:
+                self.register_buffer("deployed_bias", self.bias_int32 * unit, persistent=False)
         self.phase = phase
+
+    @torch.no_grad()
+    def _replace_weights(self) -> None:
+        step = self.weight_scale()
+        zeros = torch.zeros_like(step, dtype=torch.int64)
+        codes = _OPS.quantize_per_channel.default(
+            self.grid.rounded(self.weight, step), step, zeros, *self._range, torch.int8
+        )
+        self.register_buffer("weight_int8", codes)
+        self.register_buffer("weight_step", step)
+        self.register_buffer("weight_zero", zeros, persistent=False)
+        unit = self._bias_unit(step)
+        if self.bias is not None and unit is not None:
+            self.register_buffer("bias_int32", torch.round(self.bias / unit).to(torch.int32))
+        else:
+            self.register_buffer("deployed_bias", None if self.bias is None else self.bias.detach().clone())
+        self.register_parameter("weight", None)  # else every exported file carries the latent weights along
+        self.register_parameter("bias", None)
 
     def set_weight_storage(self, storage: WeightStorage) -> None:
         """What a deployed graph holds: int8 weights, or float ones under a quantize/dequantize pair (LiteRT)."""
         self._storage = _checked(storage)
+        shape = (-1,) + (1,) * (self.weight_int8.dim() - 1)
+        weight = self.weight_int8 * self.weight_step.view(shape) if storage == "float_qdq" else None
+        self.register_buffer("weight_float", weight, persistent=False)
+
+    @property
+    def _range(self) -> tuple[int, int, int]:
+        """Axis of the channels, least and largest integer."""
+        return 0, -self.grid.high, self.grid.high
 
     def _deployed_weight(self) -> torch.Tensor:
-        grid = (self.weight_step, self.weight_zero, 0, -self.high, self.high, torch.int8)
-        if self._storage == "int8":
-            quantized = self.weight_int8
-        else:
-            quantized = _OPS.quantize_per_channel.default(self.weight.detach(), *grid)
+        grid = (self.weight_step, self.weight_zero, *self._range, torch.int8)
+        quantized = self.weight_int8
+        if self._storage == "float_qdq":
+            quantized = _OPS.quantize_per_channel.default(self.weight_float, *grid)
         weight: torch.Tensor = _OPS.dequantize_per_channel.default(quantized, *grid)
         return weight
 
-    def _snapped_bias(self, weight_scale: torch.Tensor) -> torch.Tensor | None:
-        if self.bias is None:
-            return None
-        step = self.input_grid[0].scale * weight_scale
-        snapped = torch.round(self.bias / step) * step
+    def _snapped_bias(self, weight_step: torch.Tensor) -> torch.Tensor | None:
+        if self.bias is None or (unit := self._bias_unit(weight_step)) is None:
+            return self.bias
+        snapped = torch.round(self.bias / unit) * unit
         return self.bias + (snapped - self.bias).detach()
+
+    def _bias_unit(self, weight_step: torch.Tensor) -> torch.Tensor | None:
+        """What the accumulator counts in; None without a bias or without a grid of inputs."""
+        quantizer = self.input_grid[0]
+        has_bias = self.bias is not None or hasattr(self, "bias_int32")
+        return quantizer.scale * weight_step if has_bias and quantizer is not None and quantizer.has_grid else None
+
+
+class QuantConv2d(IntegerLayer):
+    """A convolution with integer weights."""
+
+    def __init__(
+        self, conv: nn.Conv2d, input_quantizer: ActivationQuantizer | None, grid: WeightGrid = EIGHT_BITS
+    ) -> None:
+        super().__init__(conv, input_quantizer, grid)
+        self.stride, self.padding, self.dilation, self.groups = conv.stride, conv.padding, conv.dilation, conv.groups
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, I, H, W) float32, on the input quantizer's grid, to (B, O, h, w) float32."""
+        weight, bias = self.current()
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class QuantLinear(IntegerLayer):
+    """A linear map with integer weights."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., I) float32, on the input quantizer's grid, to (..., O) float32."""
+        return F.linear(x, *self.current())
 
 
 class QuantConstant(nn.Module):
@@ -231,7 +297,7 @@ class QuantConstant(nn.Module):
         self.phase: Phase = phase
 
     def set_weight_storage(self, storage: WeightStorage) -> None:
-        """As for `QuantConv2d`: int8, or float under a quantize/dequantize pair."""
+        """As for `IntegerLayer`: int8, or float under a quantize/dequantize pair."""
         self._storage = _checked(storage)
         if storage == "float_qdq":
             value = (self.value_int8.float() - self.zero_point) * self.scale
@@ -241,7 +307,7 @@ class QuantConstant(nn.Module):
 def set_phase(model: nn.Module, phase: Phase) -> None:
     """Switches every quantized layer of a model."""
     for module in model.modules():
-        if isinstance(module, (ActivationQuantizer, QuantConv2d, QuantConstant)):
+        if isinstance(module, (ActivationQuantizer, IntegerLayer, QuantConstant)):
             module.set_phase(phase)
 
 

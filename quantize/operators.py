@@ -10,10 +10,11 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-Kind = Literal["conv", "relu", "relu6", "sum", "same_grid", "layout", "constant", "other"]
+Kind = Literal["conv", "linear", "relu", "relu6", "sum", "same_grid", "layout", "constant", "other"]
 
 _KINDS: dict[object, Kind] = {
     nn.Conv2d: "conv",
+    nn.Linear: "linear",
     nn.ReLU: "relu",
     F.relu: "relu",
     torch.relu: "relu",

@@ -11,9 +11,10 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from edgeseg.quantize.fold import fold, replace_node
-from edgeseg.quantize.modules import ActivationQuantizer, QuantConstant, QuantConv2d
+from edgeseg.quantize.modules import ActivationQuantizer, IntegerLayer, QuantConstant, QuantConv2d, QuantLinear
 from edgeseg.quantize.operators import CLAMPS, Kind, kind_of
 from edgeseg.quantize.recipes import Recipe
+from edgeseg.quantize.weights import Ternary, Uniform, WeightGrid
 from edgeseg.structures import CheckError, InputError
 
 
@@ -40,27 +41,19 @@ def prepare(model: nn.Module, recipe: Recipe, example: torch.Tensor) -> fx.Graph
     graph_module = fold(model, example)
     _spell_out_hard_swish(graph_module)
     kinds = {node: _kind(node, graph_module, recipe) for node in graph_module.graph.nodes}
-    convs = [node for node, kind in kinds.items() if kind == "conv"]
-    if not convs:
-        raise CheckError(
-            f"recipe {recipe.name!r} made no convolution of {type(model).__name__} integer; check float_modules"
-        )
-    on_grid = _find_grids(kinds)
+    layers = [node for node, kind in kinds.items() if kind == "conv"]
+    if not layers:
+        raise CheckError(f"recipe {recipe.name!r} made no layer of {type(model).__name__} integer; check float_modules")
+    on_grid = _find_grids(kinds) if recipe.activation_bits else []
     groups = _share_grids(on_grid, kinds)
     for root in dict.fromkeys(groups.values()):
         graph_module.add_submodule(_grid_name(root), ActivationQuantizer(recipe.activation_bits))
-    for node in convs:
-        quantizer = graph_module.get_submodule(_grid_name(groups[node.all_input_nodes[0]]))
-        conv = graph_module.get_submodule(str(node.target))
-        if isinstance(conv, QuantConv2d):
-            raise InputError(f"convolution {node.target} is called twice; integer weights have one input grid: use two")
-        assert isinstance(conv, nn.Conv2d)
-        assert isinstance(quantizer, ActivationQuantizer)
-        graph_module.set_submodule(str(node.target), QuantConv2d(conv, quantizer, recipe.weight_bits))
+    for node in layers:
+        _make_integer(node, graph_module, recipe, groups)
     for node in on_grid:
         _insert(node, _grid_name(groups[node]))
     for node in _added_constants(kinds, on_grid):
-        _quantize_constant(node, graph_module, recipe.activation_bits)
+        _quantize_constant(node, graph_module, recipe.activation_bits or 8)
     graph_module.delete_all_unused_submodules()
     graph_module.graph.lint()
     graph_module.recompile()
@@ -79,9 +72,37 @@ def _spell_out_hard_swish(graph_module: fx.GraphModule) -> None:
             replace_node(node, lambda x: (x * (1.0 / 6.0)) * F.relu6(x + 3.0))
 
 
+def _make_integer(node: fx.Node, graph_module: fx.GraphModule, recipe: Recipe, groups: dict[fx.Node, fx.Node]) -> None:
+    name = str(node.target)
+    layer = graph_module.get_submodule(name)
+    if isinstance(layer, IntegerLayer):
+        raise InputError(f"layer {name} is called twice; integer weights have one input grid: use two")
+    assert isinstance(layer, (nn.Conv2d, nn.Linear))
+    root = groups.get(node.all_input_nodes[0])
+    quantizer = None if root is None else graph_module.get_submodule(_grid_name(root))
+    assert quantizer is None or isinstance(quantizer, ActivationQuantizer)
+    grid = _weight_grid(name, layer, recipe)
+    made = QuantConv2d(layer, quantizer, grid) if isinstance(layer, nn.Conv2d) else QuantLinear(layer, quantizer, grid)
+    graph_module.set_submodule(name, made)
+
+
+def _weight_grid(name: str, layer: nn.Conv2d | nn.Linear, recipe: Recipe) -> WeightGrid:
+    """Ternary costs accuracy where a channel has few weights, and saves nothing: depthwise and first layers stay."""
+    is_thin = isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.in_channels <= 3)
+    if _matches(name, recipe.int8_modules) or (is_thin and recipe.ternary):
+        return Uniform(8)
+    return Ternary(recipe.ternary) if recipe.ternary else Uniform(recipe.weight_bits)
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
 def _kind(node: fx.Node, graph_module: fx.GraphModule, recipe: Recipe) -> Kind:
     kind = kind_of(node, graph_module)
-    if kind == "conv" and any(fnmatch(str(node.target), pattern) for pattern in recipe.float_modules):
+    if kind == "linear":
+        kind = "conv" if recipe.linears else "other"
+    if kind == "conv" and _matches(str(node.target), recipe.float_modules):
         return "other"
     return kind
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from edgeseg.config import nearest
+from edgeseg.config import config_from_dict, nearest, read_toml
 from edgeseg.structures import InputError
 
 
@@ -12,55 +14,94 @@ from edgeseg.structures import InputError
 class Recipe:
     """How a float model becomes an integer one.
 
-    Every `Conv2d` becomes integer with its inputs and outputs; everything else (linears, batched products, softmax,
-    the k-means step over the queries) stays float32, because a one-step change of an integer tensor there moves whole
-    masks: with a float decoder 0.998 of a random network's mask argmax survives, with an integer one 0.85.
+    Convolutions, and linears if asked, become integer with their inputs and outputs; batched products, softmax and the
+    k-means assignment stay float32.
     """
 
     name: str
     """Key in `RECIPES`; part of every artifact's file name."""
     weight_bits: int = 8
     """Width of a weight, symmetric and per output channel."""
+    ternary: Literal["", "absmean", "twn"] = ""
+    """How weights become -1, 0 and 1 (quantize/weights.py) in all integer layers but depthwise ones and the first."""
     activation_bits: int = 8
-    """Width of an activation, affine and per tensor."""
+    """Width of an activation, affine and per tensor; 0 leaves activations float (only weights are integers)."""
+    linears: bool = False
+    """Whether the linears over the queries are integer too, besides the convolutions."""
     float_modules: tuple[str, ...] = ()
-    """Shell patterns of module names whose convolutions stay float32."""
+    """Shell patterns of module names that stay float32."""
+    int8_modules: tuple[str, ...] = ()
+    """Shell patterns of module names with 8-bit weights in a recipe of fewer bits."""
     qat_steps: int = 0
     """Optimiser steps of quantization-aware training; 0 is post-training quantization."""
     qat_lr: float = 2e-5
     """Peak learning rate of AdamW; rises over the first tenth, then falls to zero along a cosine."""
     qat_weight_decay: float = 0.0
     """Decay of the weights during fine-tuning."""
+    qat_free_fraction: float = 0.0
+    """Part of the steps in which activations are not rounded yet: ternary weights change them so much that their
+    ranges are only worth measuring afterwards."""
+    qat_label_weight: float = 0.0
+    """Weight of the labels' loss beside the divergence from the float network, which needs none."""
 
     def __post_init__(self) -> None:
         """Refuses what no code here can do."""
-        for name in ("weight_bits", "activation_bits"):
-            bits = getattr(self, name)
-            if not 2 <= bits <= 8:
-                raise InputError(f"recipe {self.name!r}: {name} = {bits}; 2 to 8 are possible")
+        where = f"recipe {self.name!r}"
+        if not 2 <= self.weight_bits <= 8:
+            raise InputError(f"{where}: weight_bits = {self.weight_bits}; 2 to 8 are possible")
+        if self.activation_bits and not 2 <= self.activation_bits <= 8:
+            raise InputError(f"{where}: activation_bits = {self.activation_bits}; 2 to 8 are possible, or 0 for float")
         if self.qat_steps < 0 or self.qat_lr <= 0:
-            raise InputError(
-                f"recipe {self.name!r}: qat_steps = {self.qat_steps} must be >= 0 and qat_lr = {self.qat_lr} > 0"
-            )
+            raise InputError(f"{where}: qat_steps = {self.qat_steps} must be >= 0 and qat_lr = {self.qat_lr} > 0")
+        if self.qat_label_weight < 0:
+            raise InputError(f"{where}: qat_label_weight = {self.qat_label_weight} must be >= 0")
+        if not 0 <= self.qat_free_fraction < 1:
+            raise InputError(f"{where}: qat_free_fraction = {self.qat_free_fraction}; 0 to below 1 is possible")
 
+
+_LABELLED: dict[str, Any] = {"qat_steps": 5000, "qat_lr": 1e-3, "qat_label_weight": 1.0}
+"""With -1, 0 and 1 the float network's answers are no goal any more: without labels 3 to 5 PQ points are lost, with
+them less than 1 (docs/ternary.md)."""
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(name="int8-ptq"),
         Recipe(name="int8", qat_steps=300),
+        Recipe(name="int8-full", linears=True, qat_steps=300),
+        Recipe(name="w8", activation_bits=0, linears=True),
+        Recipe(name="int4", weight_bits=4, linears=True, qat_steps=1000, qat_lr=2e-4),
+        Recipe(name="ternary", ternary="twn", linears=True, qat_free_fraction=0.8, **_LABELLED),
+        Recipe(name="ternary-w", ternary="twn", linears=True, activation_bits=0, **_LABELLED),
     )
 }
 """The named recipes; a new scheme is one more entry."""
 
 
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+def find_recipe(name_or_path: str) -> Recipe:
+    """The recipe of that name, or of a TOML file (its keys are the fields of `Recipe`; the file's stem is its name).
 
     Raises:
-        InputError: No such recipe; the nearest name is given.
+        InputError: No such recipe (the nearest name is given), or a file with a wrong key or value.
     """
-    if name in RECIPES:
-        return RECIPES[name]
-    known = nearest(name, list(RECIPES))
-    raise InputError(f"no quantization recipe named {name!r}{known}; known are {', '.join(sorted(RECIPES))}")
+    if name_or_path in RECIPES:
+        return RECIPES[name_or_path]
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return _read_recipe(path)
+    raise InputError(
+        f"no quantization recipe named {name_or_path!r}{nearest(name_or_path, list(RECIPES))}; "
+        f"known are {', '.join(RECIPES)}, or give the path of a .toml file"
+    )
+
+
+def _read_recipe(path: Path) -> Recipe:
+    table = read_toml(path)
+    if path.stem in (*RECIPES, "float32", "best", "last"):
+        raise InputError(f"{path}: {path.stem!r} is taken; name the recipe's file otherwise")
+    return config_from_dict(Recipe, {"name": path.stem} | table, where=str(path))
+
+
+def leaves_activations_float(name: str) -> bool:
+    """Whether the recipe of that name makes integers of weights alone."""
+    return name in RECIPES and not RECIPES[name].activation_bits

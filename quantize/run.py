@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,22 @@ from edgeseg.data.loader import CachedSamples, Samples, train_loader
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.display import progress
-from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint, load_weights, save_checkpoint
+from edgeseg.engine.checkpoint import Checkpoint, beside, load_checkpoint, load_weights, save_checkpoint
 from edgeseg.engine.evaluate import evaluate, require_same_categories, torch_predictor
 from edgeseg.engine.source import Source
+from edgeseg.losses.kmax import KMaxLoss
+from edgeseg.losses.registry import build_loss
 from edgeseg.models import build_model
+from edgeseg.quantize.fine_tune import LabelLoss, Progress
 from edgeseg.quantize.modules import set_phase
 from edgeseg.quantize.prepare import prepare
-from edgeseg.quantize.qat import Progress, count_integer_weights, quantize
+from edgeseg.quantize.qat import count_integer_weights, quantize
 from edgeseg.quantize.recipes import RECIPES, Recipe, find_recipe
-from edgeseg.structures import InputError
+from edgeseg.quantize.sensitivity import analyse, fit_budget, fit_quality, to_toml
+from edgeseg.structures import Batch, InputError
 
 CALIBRATION_IMAGES = 64
+LEAST_CALIBRATION_IMAGES = 32
 
 
 def quantize_checkpoint(
@@ -37,36 +42,40 @@ def quantize_checkpoint(
     out: Path | None,
     *,
     data_format: str | None = None,
+    force: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Quantizes a float checkpoint, scores the result and writes it beside the checkpoint.
 
     Args:
         source: Float checkpoint or run folder.
-        recipe_name: In `RECIPES`.
+        recipe_name: In `RECIPES`, or a TOML file.
         data: Folder of a data set; None = the one it was trained on.
         steps: Training steps instead of the recipe's.
         out: File to write; None = RUN/RECIPE.safetensors.
         data_format: Layout of the folder; None = recognised, or what training was told.
+        force: Calibrate on fewer than 32 images too.
         quiet: Show no progress.
 
     Returns:
         out, recipe, integer share of the weights, steps and which of them was kept, metrics on the val split.
 
     Raises:
-        InputError: Unknown recipe, no data, or data of other categories.
+        InputError: Unknown recipe, no data, too little of it, or data of other categories.
         CheckError: The loss was not finite, or nothing became integer.
     """
     recipe = find_recipe(recipe_name)
     if steps is not None:
         recipe = replace(recipe, qat_steps=steps)
     checkpoint = load_checkpoint(source)
+    path = out or beside(checkpoint, f"{recipe.name}.safetensors")
     config = checkpoint.config
-    if (root := data or config.data.root) is None:
-        raise InputError(f"{checkpoint.path} does not say what it was trained on; give --data FOLDER")
-    layout = data_format or ("auto" if data else config.data.format)
-    train, val = (open_dataset(root, split, layout) for split in ("train", "val"))
-    require_same_categories(checkpoint.categories, train.categories, str(root))
+    train, val = _open_splits(checkpoint, data, data_format)
+    if len(train) < LEAST_CALIBRATION_IMAGES and not force:
+        raise InputError(
+            f"{data or config.data.root} has {len(train)} train images; ranges of activations measured on fewer than "
+            f"{LEAST_CALIBRATION_IMAGES} do not hold for others: give more, or say --force"
+        )
 
     with progress(f"training {recipe.name}", max(1, recipe.qat_steps), quiet=quiet) as advance:
 
@@ -77,7 +86,8 @@ def quantize_checkpoint(
             checkpoint.model().deployable(),
             recipe,
             calibration=_calibration(train, config.data.image_size),
-            batches=_training_images(checkpoint, train, recipe.qat_steps),
+            batches=_training_batches(checkpoint, train, recipe.qat_steps),
+            label_loss=_label_loss(checkpoint) if recipe.qat_label_weight else None,
             on_progress=show,
         )
     with progress(f"evaluating {recipe.name}", len(val), quiet=quiet) as advance:
@@ -88,7 +98,6 @@ def quantize_checkpoint(
             categories=checkpoint.categories,
             on_progress=lambda done, total: advance(1),
         )
-    path = out or checkpoint.path.with_name(f"{recipe.name}.safetensors")
     save_checkpoint(
         path,
         {"weights": prepared.state_dict()},
@@ -108,6 +117,78 @@ def quantize_checkpoint(
         "kept_step": prepared.meta.get("kept_step", 0),
         "metrics": result.to_dict(),
     }
+
+
+def analyse_checkpoint(
+    source: Path,
+    recipe_name: str,
+    data: Path | None,
+    out: Path | None,
+    *,
+    data_format: str | None = None,
+    images: int = 0,
+    budget: int | None = None,
+    max_pq_drop: float | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """What each layer loses by a recipe's weights, and, if asked for, a recipe that spares the most sensitive.
+
+    Args:
+        source: Float checkpoint or run folder.
+        recipe_name: In `RECIPES`, or a TOML file.
+        data: Folder of a data set; None = the one it was trained on.
+        out: TOML file to write; None = RUN/RECIPE-mixed.toml. Only with a budget or a quality.
+        data_format: Layout of the folder.
+        images: Of the val split to score each layer on; 0 = no scores but divergence and SQNR.
+        budget: Bytes that the weights may take.
+        max_pq_drop: Points of panoptic quality that may be lost before training.
+        quiet: Show no progress.
+
+    Returns:
+        The layers, the most sensitive first; `recipe_file` where one was written.
+
+    Raises:
+        InputError: As `quantize_checkpoint`; or nothing fits.
+    """
+    recipe = find_recipe(recipe_name)
+    checkpoint = load_checkpoint(source)
+    config = checkpoint.config
+    train, val = _open_splits(checkpoint, data, data_format)
+    calibration = _calibration(train, config.data.image_size)
+    model = checkpoint.model().deployable()
+
+    def score(network: nn.Module) -> float:
+        result = evaluate(
+            torch_predictor(network, config.merge, checkpoint.categories),
+            val,
+            size=config.data.image_size,
+            categories=checkpoint.categories,
+            max_images=images,
+        )
+        return result.all.pq
+
+    with progress(f"analysing {recipe.name}, %", 100, quiet=quiet) as advance:
+        rows = analyse(
+            model,
+            recipe,
+            calibration,
+            score=score if images else None,
+            on_progress=lambda done, total: advance(100 * done // total - 100 * (done - 1) // total),
+        )
+    result: dict[str, Any] = {"recipe": recipe.name, "layers": [asdict(row) for row in rows]}
+    if budget is None and max_pq_drop is None:
+        return result
+    mixed, lost = recipe, None
+    if budget is not None:
+        mixed = fit_budget(recipe, rows, budget)
+    else:
+        assert max_pq_drop is not None
+        mixed, lost = fit_quality(model, recipe, rows, calibration, score=score, max_pq_drop=max_pq_drop)
+    path = out or beside(checkpoint, f"{recipe.name}-mixed.toml")
+    if path.exists():
+        raise InputError(f"{path} exists; give another --out")
+    path.write_text(to_toml(mixed), encoding="utf-8")
+    return result | {"recipe_file": str(path), "spared": len(mixed.int8_modules), "pq_drop": lost}
 
 
 def load_quantized(checkpoint: Checkpoint) -> tuple[fx.GraphModule, Recipe]:
@@ -158,6 +239,17 @@ def open_checkpoint_source(path: Path, precision: str | None) -> Source:
     return Source(name, predictor, data.image_size, checkpoint.categories, data.root, data.format)
 
 
+def _open_splits(checkpoint: Checkpoint, data: Path | None, data_format: str | None) -> tuple[Samples, Samples]:
+    """Train and val split of a data set, or of what a checkpoint was trained on."""
+    config = checkpoint.config
+    if (root := data or config.data.root) is None:
+        raise InputError(f"{checkpoint.path} does not say what it was trained on; give --data FOLDER")
+    layout = data_format or ("auto" if data else config.data.format)
+    train, val = (open_dataset(root, split, layout) for split in ("train", "val"))
+    require_same_categories(checkpoint.categories, train.categories, str(root))
+    return train, val
+
+
 def _calibration(samples: Samples, size: tuple[int, int]) -> list[torch.Tensor]:
     """Evenly spaced images as the deployed network will see them: letterboxed, not augmented."""
     count = min(CALIBRATION_IMAGES, len(samples))
@@ -166,10 +258,10 @@ def _calibration(samples: Samples, size: tuple[int, int]) -> list[torch.Tensor]:
     return [stacked[i : i + 8] for i in range(0, count, 8)]
 
 
-def _training_images(checkpoint: Checkpoint, samples: Samples, steps: int) -> Iterator[torch.Tensor]:
-    """The augmented images of the float training's next steps."""
+def _training_batches(checkpoint: Checkpoint, samples: Samples, steps: int) -> Iterable[Batch]:
+    """The augmented batches of the float training's next steps."""
     config = checkpoint.config
-    batches = train_loader(
+    return train_loader(
         CachedSamples(samples),
         checkpoint.categories,
         config.data,
@@ -177,4 +269,15 @@ def _training_images(checkpoint: Checkpoint, samples: Samples, steps: int) -> It
         start_step=checkpoint.step,
         num_steps=steps,
     )
-    return (batch.image.float() for batch in batches)
+
+
+def _label_loss(checkpoint: Checkpoint) -> LabelLoss:
+    """What the labels say about the final slots, as in the float training but without its training-only branches."""
+    config = checkpoint.config
+    loss = build_loss(config.model.head, config.loss, [category.is_thing for category in checkpoint.categories])
+    if not isinstance(loss, KMaxLoss):
+        raise InputError(
+            f"{checkpoint.path}: a {config.model.head} network has no loss on slots alone; take a recipe with "
+            "qat_label_weight = 0"
+        )
+    return loss.compare_slots

@@ -44,12 +44,12 @@ def test_a_folder_of_photos_becomes_a_bundle_that_predicts_as_torch_does(
     folder, bundle = tmp_path / "run", tmp_path / "tiny.edgeseg"
 
     run("train", tmp_path / "tiny.toml", "--data.root", tmp_path / "street", "--out", folder)
-    quantized = run("quantize", folder, "--recipe", "int8-ptq")
+    quantized = run("quantize", folder, "--recipe", "int8-ptq", "--force")
     assert quantized["integer_weight_share"] > 0.3  # type: ignore[operator]
     float_score = run("eval", folder)
     assert run("eval", folder, "--precision", "int8-ptq") == quantized["metrics"]
 
-    run("export", folder / "best.safetensors", "--out", bundle, "--runtimes", *RUNTIMES)
+    run("export", folder / "best.safetensors", "--out", bundle, "--only", *RUNTIMES)
     verified = run("verify", bundle)
     assert [row["pixels_equal"] >= 0.999 for row in verified["artifacts"]] == [True, True]  # type: ignore[attr-defined]
     for runtime in RUNTIMES:

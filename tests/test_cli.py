@@ -64,7 +64,22 @@ def test_no_verb_prints_the_verbs_and_exits_with_2(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["quickstart", "train", "eval", "predict", "quantize", "export", "verify", "bench", "models", "app"]
+    "verb",
+    [
+        "quickstart",
+        "train",
+        "eval",
+        "predict",
+        "quantize",
+        "export",
+        "inspect",
+        "verify",
+        "bench",
+        "devices",
+        "models",
+        "app",
+        "coverage",
+    ],
 )
 def test_every_verb_explains_itself(verb: str, run: Run) -> None:
     code, out, _ = run(verb, "--help")
@@ -162,7 +177,15 @@ def test_a_photo_that_lies_on_its_side_is_turned_as_its_camera_says(
         (("predict", "{run}", "nothing*.jpg"), "matches nothing"),
         (("predict", "{run}", "{empty}"), "holds no images"),
         (("quantize", "{run}", "--recipe", "int88"), "did you mean 'int8'"),
-        (("export", "{run}", "--runtimes", "tensorrt"), "tensorrt"),
+        (("export", "{run}", "--only", "onxx"), "no runtime named 'onxx' (did you mean 'onnx'?)"),
+        (("export", "{run}", "--precision", "float32,flaot16"), "no precision 'flaot16'"),
+        (("export", "{run}", "--precision", "int8"), "edgeseg quantize {run} --recipe int8"),
+        (("export", "{run}", "--merge", "grpah"), "did you mean 'graph'"),
+        (("export", "{run}", "--size", "dynamic"), "one fixed shape"),
+        (("export", "{run}", "--size", "1,3,-1,-1"), "one fixed shape"),
+        (("export", "{run}", "--size", "100", "100"), "each a multiple of 32"),
+        (("export", "{run}", "--batch", "8"), "one fixed shape"),
+        (("inspect", "{run}"), "not a bundle"),
         (("verify", "{run}"), "not a bundle"),
         (("bench", "{run}"), "not a bundle"),
         (("data", "make", "street", "--out", "{run}"), "{run}"),

@@ -13,8 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDER_OF = {"quantize": "quantize", "export": "export", "bench": "bench"}
-COMMAND_LINE = ("edgeseg/cli.py", *(f"edgeseg/cli_{name}.py" for name in ("app", "args", "data", "eval")))
-COMMAND_LINE_KNOWS = {"cli_app", "cli_args", "cli_data", "cli_eval", "config", "structures"}
+COMMAND_LINE_ROOMS = ("app", "args", "bench", "bundle", "coverage", "data", "eval", "models", "pack", "quantize")
+COMMAND_LINE = ("edgeseg/cli.py", *(f"edgeseg/cli_{name}.py" for name in COMMAND_LINE_ROOMS))
+COMMAND_LINE_KNOWS = {*(f"cli_{name}" for name in COMMAND_LINE_ROOMS), "config", "structures"}
 ORDER = ["core", "quantize", "export", "bench"]
 INNER = {
     "structures": 0,
@@ -26,17 +27,28 @@ INNER = {
     "metrics": 2,
     "models": 2,
     "readable": 2,
+    "readable_bench": 1,
+    "readable_bundle": 1,
+    "readable_coverage": 1,
+    "readable_verify": 1,
     "visualize": 2,
 }
 SDKS: dict[str, set[str]] = {
-    "executorch": {"export/executorch.py"},
+    "executorch": {"bench/profile_executorch.py", "export/executorch.py", "export/lowering.py"},
     "litert_torch": {"export/litert.py"},
-    "ai_edge_litert": {"export/litert.py"},
+    "coreai": {"export/coreai.py"},
+    "coreai_torch": {"export/coreai.py"},
+    "ai_edge_litert": {"export/litert.py", "export/litert_gpu.py"},
     "ai_edge_quantizer": {"export/litert.py"},
     "tflite_runtime": {"export/litert.py"},
-    "coremltools": {"export/coreml.py", "export/mil_interpreter.py"},
-    "onnx": {"export/onnx.py"},
-    "onnxruntime": {"export/onnx.py"},
+    "coremltools": {
+        "bench/profile_coreml.py",
+        "export/coreml.py",
+        "export/lowering.py",
+        "export/mil_interpreter.py",
+    },
+    "onnx": {"bench/profile_onnx.py", "export/onnx.py", "export/onnx_web.py"},
+    "onnxruntime": {"bench/profile_onnx.py", "export/onnx.py"},
     "onnxscript": {"export/onnx.py"},
     "nncf": set(),
 }
@@ -146,6 +158,7 @@ def test_the_wheel_and_the_sdist_hold_edgeseg_and_nothing_else_at_the_top(tmp_pa
     for wanted in (
         "edgeseg/cli.py",
         "edgeseg/export/api.py",
+        "edgeseg/export/bundle.schema.json",
         "edgeseg/bench/report.html",
         "edgeseg/check_page.html",
         "edgeseg/configs/street.toml",

@@ -14,7 +14,7 @@ from edgeseg.config import DataConfig
 from edgeseg.data.transforms import fitted_size
 from edgeseg.structures import InputError
 
-Pixel = TypeVar("Pixel", np.uint8, np.int32)
+Pixel = TypeVar("Pixel", bound=np.integer)
 
 
 class View(NamedTuple):
@@ -22,11 +22,11 @@ class View(NamedTuple):
 
     Attributes:
         image: (3, h, w) uint8 RGB; padding is 0.
-        panoptic_map: (h, w) int32 segment ids; padding is 0 like void.
+        panoptic_map: (h, w) int32 or uint8 segment ids; padding is 0 like void.
     """
 
     image: NDArray[np.uint8]
-    panoptic_map: NDArray[np.int32]
+    panoptic_map: NDArray[np.integer]
 
 
 def check_augmentation(config: DataConfig) -> None:
@@ -51,7 +51,7 @@ def check_augmentation(config: DataConfig) -> None:
 
 def augment(
     image: NDArray[np.uint8],
-    panoptic_map: NDArray[np.int32],
+    panoptic_map: NDArray[np.integer],
     rng: np.random.Generator,
     config: DataConfig,
     *,
@@ -66,7 +66,7 @@ def augment(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        panoptic_map: (H, W) int32.
+        panoptic_map: (H, W) int32 or uint8, as that of the view will be.
         rng: All randomness.
         config: image_size, flip, flip_vertical, min_scale, max_scale, color_jitter.
         relative_zoom: Factor of the range of zooms.
@@ -84,14 +84,14 @@ def augment(
     # Shrink first, grow last: what lies between has the fewest pixels.
     if height < picture.shape[0]:
         picture = _shrunk(picture, (height, width))
-        label = cast("NDArray[np.int32]", cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
+        label = cast("NDArray[np.integer]", cv2.resize(label, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
     picture, label = _mirrored(picture, axes), _mirrored(label, axes)
     out = np.empty((3, *config.image_size), np.uint8) if into is None else into
     for plane, colored in zip(out, _colored(picture, change), strict=True):
         cv2.resize(colored, (width, height), plane[:height, :width], interpolation=cv2.INTER_LINEAR)
     out[:, height:] = 0
     out[:, :height, width:] = 0
-    padded = np.zeros(config.image_size, dtype=np.int32)
+    padded = np.zeros(config.image_size, dtype=panoptic_map.dtype)
     cv2.resize(label, (width, height), padded[:height, :width], interpolation=cv2.INTER_NEAREST_EXACT)
     return View(out, padded)
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edgeseg.data.numbered import NumberedSample, read_numbered_png
 from edgeseg.data.panoptic_json import MAX_SEGMENT_ID, Frame, read_panoptic_json
-from edgeseg.data.panoptic_png import IdReader
+from edgeseg.data.panoptic_png import IdReader, absent_segment, unlisted_segment
 from edgeseg.data.panoptic_table import ImageId, ImageRecord, ImageRecords, ImageTable, SegmentRecord
 from edgeseg.data.photo import read_labelled_image
 from edgeseg.structures import Category, InputError, Sample, Segment
@@ -119,19 +120,35 @@ class PanopticFolder:
             InputError: A file is damaged, sizes differ, or the PNG's ids are not the JSON's.
         """
         record = self.images[index]
-        image_path = self.image_folder / record.file_name
         png_path = self.png_folder / record.annotation.png_name
         panoptic_map, segments = read_panoptic_png(png_path, record.annotation.segments, allow_absent=self.allow_absent)
-        height, width = panoptic_map.shape
+        image = self._photo(record, panoptic_map.shape)
+        sequence, frame = self.frames.get(record.image_id, (None, None))
+        return Sample(record.image_id, record.file_name, image, panoptic_map, segments, sequence, frame)
+
+    def numbered(self, index: int) -> NumberedSample:
+        """Reads one image and what training needs of its label; areas and boxes are not counted.
+
+        Raises:
+            InputError: As when indexed.
+        """
+        record = self.images[index]
+        png_path = self.png_folder / record.annotation.png_name
+        number_map, segments = read_numbered_png(png_path, record.annotation.segments, allow_absent=self.allow_absent)
+        image = self._photo(record, number_map.shape)
+        return NumberedSample(record.image_id, record.file_name, image, number_map, segments)
+
+    def _photo(self, record: ImageRecord, label_size: tuple[int, ...]) -> NDArray[np.uint8]:
+        """The photo, if photo, label and JSON have one size."""
+        height, width = label_size
         says, size = ("its JSON says", record.size) if any(record.size) else ("its PNG is", (height, width))
         if (height, width) != size:
+            png_path = self.png_folder / record.annotation.png_name
             raise InputError(
                 f"{png_path} is {height} x {width} (height x width), {says} {size[0]} x {size[1]}; image, PNG and JSON "
                 "must agree: export it again"
             )
-        image = read_labelled_image(image_path, size, says=says)
-        sequence, frame = self.frames.get(record.image_id, (None, None))
-        return Sample(record.image_id, record.file_name, image, panoptic_map, segments, sequence, frame)
+        return read_labelled_image(self.image_folder / record.file_name, size, says=says)
 
     def category_ids(self, index: int) -> set[int]:
         """Category ids of the image's segments that are not crowds, from the JSON alone."""
@@ -159,16 +176,13 @@ def read_panoptic_png(
     rows = {segment_id: row for row, segment_id in enumerate(ids.tolist())}
     unknown = rows.keys() - {record.id for record in table} - {0}
     if unknown:
-        raise InputError(
-            f"panoptic PNG {path} holds segment {min(unknown)}, which its JSON ({len(table)} segments) does not list; "
-            "export it again"
-        )
+        raise unlisted_segment(path, min(unknown), len(table))
     segments = []
     for record in table:
         if record.id not in rows:
             if allow_absent:
                 continue
-            raise InputError(f"panoptic PNG {path} has no pixel of segment {record.id} of its JSON; export it again")
+            raise absent_segment(path, record.id)
         row = rows[record.id]
         x, y, width, height = boxes[row].tolist()
         segments.append(

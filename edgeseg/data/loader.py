@@ -14,6 +14,7 @@ from edgeseg.config import DataConfig
 from edgeseg.data.augment import View, augment, check_augmentation
 from edgeseg.data.copy_paste import GUEST_ZOOM, copy_paste
 from edgeseg.data.extra_transform import Extra, apply_extra
+from edgeseg.data.numbered import NumberedSample
 from edgeseg.data.order import Order, repeat_factors
 from edgeseg.data.segment_table import SegmentTable, label_rows, table_of
 from edgeseg.data.worker import start_worker
@@ -40,6 +41,15 @@ class LabelledAhead(Protocol):
 
     def category_ids(self, index: int, /) -> Collection[int]:
         """Category ids of the image's segments that are not crowds."""
+        ...
+
+
+@runtime_checkable
+class ReadsNumbered(Protocol):
+    """Samples that can be read with numbered segments, which is faster than counting areas and boxes."""
+
+    def numbered(self, index: int, /) -> NumberedSample:
+        """Reads a sample."""
         ...
 
 
@@ -104,6 +114,7 @@ class TrainSet(Dataset[TrainItem]):
         check_augmentation(config)
         ordered = sorted(categories, key=lambda c: c.id)
         self._samples, self._config, self._seed, self._extra = samples, config, seed, extra
+        self._numbered = samples.numbered if isinstance(samples, ReadsNumbered) else None
         self._index_of = {category.id: index for index, category in enumerate(ordered)}
         self._is_thing = np.array([category.is_thing for category in ordered])
         self._order = Order(len(samples), seed=seed, repeats=_repeats(samples, config.balance))
@@ -129,10 +140,11 @@ class TrainSet(Dataset[TrainItem]):
         """Sample `index`, its image in `into`."""
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, _AUGMENTATION, index]))
         image_index = self._order[index]
-        sample = self._samples[image_index]
+        sample = self._read(image_index)
         table = table_of(sample.segments, self._index_of)
         view = augment(sample.image, sample.panoptic_map, rng, self._config, into=into)
         if self._config.copy_paste > 0 and rng.random() < self._config.copy_paste:
+            view = View(view.image, view.panoptic_map.astype(np.int32, copy=False))
             table = self._paste(view, table, rng, index)
         label_map, categories = label_rows(view.panoptic_map, table, name=sample.file_name)
         if self._extra is not None:
@@ -141,10 +153,13 @@ class TrainSet(Dataset[TrainItem]):
             into[:] = view.image
         return TrainItem(into, label_map, categories, sample.image_id)
 
+    def _read(self, image_index: int) -> Sample | NumberedSample:
+        return self._samples[image_index] if self._numbered is None else self._numbered(image_index)
+
     def _paste(self, view: View, table: SegmentTable, rng: np.random.Generator, index: int) -> SegmentTable:
         """Lays a second image over the view, from anywhere in the epoch: `balance` holds for it too."""
         length = self._order.epoch_length
-        guest = self._samples[self._order[index - index % length + int(rng.integers(length))]]
+        guest = self._read(self._order[index - index % length + int(rng.integers(length))])
         return copy_paste(
             view,
             table,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.data.panoptic_table import SegmentRecord
 from edgeseg.structures import IGNORE, InputError, Segment
 
 MAX_ROWS = np.iinfo(np.int16).max
@@ -26,7 +27,7 @@ class SegmentTable(NamedTuple):
     categories: NDArray[np.int64]
 
 
-def table_of(segments: Sequence[Segment], index_of: Mapping[int, int]) -> SegmentTable:
+def table_of(segments: Sequence[Segment | SegmentRecord], index_of: Mapping[int, int]) -> SegmentTable:
     """The table of an image's segments.
 
     Args:
@@ -39,12 +40,12 @@ def table_of(segments: Sequence[Segment], index_of: Mapping[int, int]) -> Segmen
 
 
 def relabel(
-    panoptic_map: NDArray[np.int32], table: SegmentTable, values: NDArray[np.integer], *, name: str
+    panoptic_map: NDArray[np.integer], table: SegmentTable, values: NDArray[np.integer], *, name: str
 ) -> NDArray[np.integer]:
     """Replaces each id by its value.
 
     Args:
-        panoptic_map: (H, W) int32.
+        panoptic_map: (H, W) int32 or uint8.
         table: Its ids.
         values: (n,) one for each id.
         name: Of the image, for the error.
@@ -60,12 +61,12 @@ def relabel(
 
 
 def label_rows(
-    panoptic_map: NDArray[np.int32], table: SegmentTable, *, name: str
+    panoptic_map: NDArray[np.integer], table: SegmentTable, *, name: str
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     """Numbers the segments that have pixels and are not crowds, in order of their ids.
 
     Args:
-        panoptic_map: (H, W) int32.
+        panoptic_map: (H, W) int32 or uint8.
         table: Its ids.
         name: Of the image, for errors.
 
@@ -85,18 +86,37 @@ def label_rows(
     return np.repeat(row_of[index], lengths).reshape(panoptic_map.shape), table.categories[seen]
 
 
-def _runs(
-    panoptic_map: NDArray[np.int32], table: SegmentTable, name: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Place in the table and length of each run of one id in the flattened map: far fewer than pixels."""
+def find_runs(
+    panoptic_map: NDArray[np.integer], ids: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.integer]]:
+    """Finds the runs of one id in the flattened map, which are far fewer than its pixels.
+
+    Args:
+        panoptic_map: (H, W) int32 or uint8.
+        ids: (n,) int32, ascending.
+
+    Returns:
+        Place in `ids` and length of each run, and the ids of the map that `ids` lacks.
+    """
     flat = panoptic_map.ravel()
-    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
-    found = flat[starts]
-    index = np.searchsorted(table.ids, found).clip(max=len(table.ids) - 1)
-    unknown = found[table.ids[index] != found]
+    inner_ends = np.flatnonzero(flat[1:] != flat[:-1])
+    ends = np.empty(len(inner_ends) + 1, dtype=np.int64)
+    ends[:-1], ends[-1] = inner_ends, flat.size - 1
+    lengths = ends + 1
+    lengths[1:] -= lengths[:-1].copy()
+    found = flat[ends]
+    is_counted_up = ids[0] == 0 and ids[-1] == len(ids) - 1  # each id is its own place
+    index = found.astype(np.int64) if is_counted_up else np.searchsorted(ids, found)
+    return index, lengths, found[ids.take(index, mode="clip") != found]
+
+
+def _runs(
+    panoptic_map: NDArray[np.integer], table: SegmentTable, name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    index, lengths, unknown = find_runs(panoptic_map, table.ids)
     if unknown.size:
         raise InputError(
             f"the label of {name} holds segment {unknown[0]}, which its table ({len(table.ids) - 1} segments) does not "
             'list; run "edgeseg data check"'
         )
-    return index, np.diff(starts, append=flat.size)
+    return index, lengths

@@ -13,11 +13,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from edgeseg.config import Config, config_from_dict, config_to_dict
+from edgeseg.config import Config, config_from_dict, config_to_dict, nearest
 from edgeseg.models import SlotsModel, build_model
 from edgeseg.structures import Category, InputError
 
 FORMAT = "edgeseg-checkpoint-1"
+
+SHIPPED = Path(__file__).parent.parent / "weights"
+"""Checkpoints that come with edgeseg, NAME.safetensors; README.md there says what they are."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def load_checkpoint(path: Path, *, prefer: str = "best") -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
-        path: A checkpoint file, or a run's folder: then `prefer`.safetensors in it, or the other one.
+        path: A checkpoint file; a run's folder: then `prefer`.safetensors in it, or the other one; or the name of one
+            that comes with edgeseg.
         prefer: "best" or "last".
 
     Raises:
@@ -113,8 +117,10 @@ def load_checkpoint(path: Path, *, prefer: str = "best") -> Checkpoint:
                 f"{path} holds neither best.safetensors nor last.safetensors; train first, or name the file"
             )
         file = found[0]
+    if str(path) in (shipped := shipped_checkpoints()) and not path.exists():
+        file = shipped[str(path)]
     if not file.is_file():
-        raise InputError(f"checkpoint {file} does not exist")
+        raise InputError(f"checkpoint {file} does not exist{nearest(str(path), list(shipped))}")
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     try:
         with safe_open(file, framework="pt") as handle:
@@ -135,6 +141,22 @@ def load_checkpoint(path: Path, *, prefer: str = "best") -> Checkpoint:
         extra=header["extra"],
         tensors=tensors,
     )
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Those that come with edgeseg, by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+
+
+def beside(checkpoint: Checkpoint, name: str) -> Path:
+    """Where something made of a checkpoint goes unless told otherwise.
+
+    Raises:
+        InputError: The checkpoint is edgeseg's own.
+    """
+    if checkpoint.path.parent == SHIPPED:
+        raise InputError(f"{checkpoint.path.stem} comes with edgeseg; say where to write with --out")
+    return checkpoint.path.with_name(name)
 
 
 def load_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor], path: Path) -> None:

@@ -20,7 +20,7 @@ from edgeseg.config import LossConfig
 from edgeseg.losses.matching import match
 from edgeseg.losses.small_things import small_thing_weights
 from edgeseg.losses.targets import Targets, pad_labels, targets_at
-from edgeseg.structures import IGNORE, Batch, Prediction
+from edgeseg.structures import IGNORE, Batch, Prediction, Slots
 
 POSITIVE_WEIGHT, NEGATIVE_WEIGHT = 0.75, 0.25  # deeplab2: matched and unmatched slots in the class term
 EPSILON = 1e-5
@@ -65,7 +65,13 @@ class KMaxLoss(nn.Module):
         for prediction in predictions:
             h, w = size_of(prediction.slots.mask_logits)
             size = max(h, height // COARSEST_LOSS_STRIDE), max(w, width // COARSEST_LOSS_STRIDE)
-            compared = self.compare(prediction, targets_at(batch.label_map, labels, size), slot_of, size)
+            compared = self.compare(
+                prediction.slots,
+                prediction.semantic_logits,
+                targets_at(batch.label_map, labels, size),
+                slot_of,
+                size,
+            )
             own = targets_at(batch.label_map, labels, (h, w))
             compared["discrimination"] = self.config.discrimination_weight * discriminate(
                 prediction.embedding, own, self.config.discrimination_pixels, generators
@@ -85,16 +91,36 @@ class KMaxLoss(nn.Module):
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 
+    def compare_slots(self, slots: Slots, batch: Batch) -> torch.Tensor:
+        """Class, dice and mask-id terms of slots alone: what a deployed network, without training branches, can learn.
+
+        Args:
+            slots: Its answer.
+            batch: Labels.
+
+        Returns:
+            () weighted sum.
+        """
+        size = size_of(slots.mask_logits)
+        targets = targets_at(batch.label_map, pad_labels(batch.categories), size)
+        terms = self.compare(slots, None, targets, match(slots, targets), size)
+        return torch.stack(list(terms.values())).sum()
+
     def compare(
-        self, prediction: Prediction, targets: Targets, slot_of: torch.Tensor, size: tuple[int, int]
+        self,
+        slots: Slots,
+        semantic_logits: torch.Tensor | None,
+        targets: Targets,
+        slot_of: torch.Tensor,
+        size: tuple[int, int],
     ) -> dict[str, torch.Tensor]:
         """Class, dice and mask-id terms of one depth at the resolution of `targets`."""
         config = self.config
-        class_logits = prediction.slots.class_logits.float()
-        logits = resize(prediction.slots.mask_logits.float(), size).flatten(2)  # (B, N, P)
+        class_logits = slots.class_logits.float()
+        logits = resize(slots.mask_logits.float(), size).flatten(2)  # (B, N, P)
         plain = logits
-        if config.remask and prediction.semantic_logits is not None:
-            logits = remask(logits, class_logits, resize(prediction.semantic_logits.float(), size).flatten(2))
+        if config.remask and semantic_logits is not None:
+            logits = remask(logits, class_logits, resize(semantic_logits.float(), size).flatten(2))
         log_probability = logits.log_softmax(1)
         slot_rows = slot_of.gather(1, targets.rows.clamp(min=0)).masked_fill(~targets.valid, IGNORE)  # (B, P)
         dice, void_share = mask_agreement(log_probability.exp(), slot_rows, targets.valid)

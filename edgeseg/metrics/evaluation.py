@@ -42,6 +42,9 @@ METRICS: dict[str, Callable[[Sequence[Category]], Metric]] = {
 }
 """By the name that `--metrics` and results use."""
 
+READ_PIXELS = frozenset({"ap", "boundary_pq"})
+"""Those that look at the maps again after the comparison."""
+
 
 def metric_names(words: Sequence[str]) -> tuple[str, ...]:
     """Names from the command line, apart or joined by commas.

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from edgeseg.data.columns import text_at
 from edgeseg.data.panoptic_json import PanopticJson, read_panoptic_json, read_segment_scores
-from edgeseg.data.panoptic_png import IdReader
-from edgeseg.data.panoptic_table import SegmentRecord
+from edgeseg.data.panoptic_png import OPAQUE_VOID, IdReader
+from edgeseg.data.panoptic_table import AnnotationTable, ImageId
 from edgeseg.data.parallel import in_processes
-from edgeseg.metrics.evaluation import Evaluation
-from edgeseg.metrics.overlap import Comparison
+from edgeseg.metrics.evaluation import READ_PIXELS, Evaluation
+from edgeseg.metrics.overlap import Comparison, Table
 from edgeseg.structures import Category, InputError
 
 _CHUNK = 32  # images that travel together and whose sums are added first, on any number of processes
@@ -35,9 +38,9 @@ class _Image(NamedTuple):
 
     image_id: int | str
     pred_png: str
-    pred_segments: tuple[SegmentRecord, ...]
+    pred_table: Table
     gt_png: str
-    gt_segments: tuple[SegmentRecord, ...]
+    gt_table: Table
     score: tuple[float, ...] | None
 
 
@@ -110,10 +113,33 @@ class PredictedFolder:
         return total
 
     def _images(self, scores: Mapping[int | str, Scores] | None) -> Iterator[_Image]:
-        for image_id, record in self.truth.annotations.items():
-            predicted = self.prediction.annotations[image_id]
-            score = None if scores is None else tuple(scores[image_id][segment.id] for segment in predicted.segments)
-            yield _Image(image_id, predicted.png_name, predicted.segments, record.png_name, record.segments, score)
+        pred, gt = _Tables(self.prediction.annotations), _Tables(self.truth.annotations)
+        for image_id in self.truth.annotations:
+            pred_png, pred_table = pred[image_id]
+            score = None if scores is None else tuple(map(scores[image_id].__getitem__, pred_table.ids[1:].tolist()))
+            yield _Image(image_id, pred_png, pred_table, *gt[image_id], score)
+
+
+class _Tables:
+    """PNG names and tables by image id, cut out of arrays over all images."""
+
+    def __init__(self, annotations: AnnotationTable) -> None:
+        self._row_of, self._columns = annotations.row_of, annotations.columns
+        ends = self._columns["segment_end"]
+        starts = np.append(0, ends)[:-1]
+        self._all = Table(
+            np.insert(self._columns["segment_id"].astype(np.int64), starts, 0),
+            np.insert(self._columns["category"].astype(np.int64), starts, -1),
+            np.insert(self._columns["is_crowd"], starts, False),
+        )
+        self._bounds = np.append(0, ends + np.arange(1, len(ends) + 1))
+
+    def __getitem__(self, image_id: ImageId) -> tuple[str, Table]:
+        row = self._row_of[image_id]
+        start, end = self._bounds[row : row + 2].tolist()
+        ids, category, is_crowd = self._all
+        table = Table(ids[start:end], category[start:end], is_crowd[start:end])
+        return text_at(self._columns, "png_name", row), table
 
 
 def read_scores(pred_json: Path) -> dict[int | str, Scores]:
@@ -149,17 +175,25 @@ def read_scores(pred_json: Path) -> dict[int | str, Scores]:
 def _evaluate(task: _Task, images: Sequence[_Image]) -> tuple[Evaluation, int]:
     evaluation, comparison = Evaluation(task.categories, task.metrics), Comparison(task.categories)
     pred_reader, gt_reader = IdReader(), IdReader()
+    opaque = READ_PIXELS.isdisjoint(task.metrics)
+    void = OPAQUE_VOID if opaque else 0
     for image in images:
         pred_path, gt_path = task.pred_folder / image.pred_png, task.gt_folder / image.gt_png
-        pred_map, gt_map = pred_reader.read(pred_path), gt_reader.read(gt_path)
+        pred_map, gt_map = pred_reader.read(pred_path, opaque=opaque), gt_reader.read(gt_path, opaque=opaque)
         if pred_map.shape != gt_map.shape:
             raise InputError(
                 f"{pred_path} is {pred_map.shape[0]} x {pred_map.shape[1]} (height x width), "
                 f"the ground truth {gt_map.shape[0]} x {gt_map.shape[1]}; predict at the photo's size"
             )
         try:
-            pair = comparison.compare(
-                pred_map, image.pred_segments, gt_map, image.gt_segments, image_id=image.image_id, score=image.score
+            pair = comparison.compare_tables(
+                pred_map,
+                image.pred_table,
+                gt_map,
+                image.gt_table,
+                image_id=image.image_id,
+                score=image.score,
+                void=void,
             )
         except InputError as error:
             raise InputError(f"image {image.image_id!r} ({pred_path}, {gt_path}): {error}") from error

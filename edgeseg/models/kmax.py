@@ -96,7 +96,7 @@ class KMeansLayer(nn.Module):
             pixels: (B, Cp, h, w).
             queries: (B N, D).
         """
-        p = self.relu(self.pixel_in(pixels) + self.position())
+        p = self.relu(self.position(self.pixel_in(pixels)))
         q = self.query_in(queries)
         logits, embedding = self.cluster(p, q)
         update = torch.bmm(self.assign(logits.detach()), self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
@@ -212,7 +212,7 @@ class KMaxHead(Head):
     def predict(self, pixels: torch.Tensor, queries: torch.Tensor) -> Prediction:
         """The final slots from the stride-4 map and the last queries."""
         class_logits = self.to_slots(self.classify(self.class_in(queries)))
-        logits, embedding = self.cluster(torch.relu(pixels + self.position()), self.mask_in(queries))
+        logits, embedding = self.cluster(torch.relu(self.position(pixels)), self.mask_in(queries))
         mask_logits = logits.reshape(-1, self.config.num_queries, self.size[0], self.size[1])
         return Prediction(Slots(class_logits, mask_logits), embedding, None)
 

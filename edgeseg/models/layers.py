@@ -52,14 +52,14 @@ class LinearNorm(nn.Sequential):
 
 
 class PositionEmbedding(nn.Module):
-    """A map added to pixel features so that equal-looking things at different places differ.
+    """What is added to pixel features so that equal-looking things at different places differ.
 
-    Sines and cosines of x and y at six octaves through one linear map; the input never changes, so at export the whole
-    thing is a constant (`freeze`).
+    Sines and cosines of x and y at six octaves through one linear map: a part for the row plus a part for the column.
+    Neither changes with the image, so that at export they are constants (`freeze`) of h + w vectors, not of h x w.
 
     Args:
-        channels: Channels of the map.
-        size: (height, width) of the map.
+        channels: Channels of the features.
+        size: (height, width) of the features.
     """
 
     waves: torch.Tensor
@@ -75,27 +75,37 @@ class PositionEmbedding(nn.Module):
         self.register_buffer("waves", torch.cat([rows, columns])[None], persistent=False)  # (1, 24, h, w)
         self.weight = nn.Parameter(torch.randn(channels, 24, 1, 1) * 0.1)
 
-    def forward(self) -> torch.Tensor:
-        """(1, channels, h, w) float32."""
-        return torch.nn.functional.conv2d(self.waves, self.weight)
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, channels, h, w) float32 to the same shape."""
+        return pixels + torch.nn.functional.conv2d(self.waves, self.weight)
 
     def freeze(self) -> FrozenPosition:
-        """The same map as a constant."""
-        return FrozenPosition(self.forward().detach())
+        """The same sum with constants."""
+        with torch.no_grad():
+            rows = torch.nn.functional.conv2d(self.waves[:, :12, :, :1], self.weight[:, :12])
+            columns = torch.nn.functional.conv2d(self.waves[:, 12:, :1], self.weight[:, 12:])
+        return FrozenPosition(rows, columns)
 
 
 class FrozenPosition(nn.Module):
-    """The constant that `PositionEmbedding` becomes at deployment."""
+    """The two constants that `PositionEmbedding` becomes at deployment.
 
-    map: torch.Tensor
+    Args:
+        rows: (1, channels, h, 1) float32.
+        columns: (1, channels, 1, w) float32.
+    """
 
-    def __init__(self, position: torch.Tensor) -> None:
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    def __init__(self, rows: torch.Tensor, columns: torch.Tensor) -> None:
         super().__init__()
-        self.register_buffer("map", position)
+        self.register_buffer("rows", rows)
+        self.register_buffer("columns", columns)
 
-    def forward(self) -> torch.Tensor:
-        """(1, channels, h, w) float32."""
-        return self.map
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(B, channels, h, w) float32 to the same shape."""
+        return pixels + self.rows + self.columns
 
 
 def largest(x: torch.Tensor, num: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torchvision
 from torch import nn
+from torchvision.models.mobilenetv3 import _mobilenet_v3_conf
 
 from edgeseg.models.registry import Backbone, register_backbone
 
@@ -53,3 +54,29 @@ def mobilenet_v3_small() -> Backbone:
 def mobilenet_v3_large() -> Backbone:
     """MobileNetV3-Large, 2.8 M parameters."""
     return MobileNetV3(torchvision.models.mobilenet_v3_large(weights=None).features, taps=(3, 6, 12, 15))
+
+
+@register_backbone("mobilenet_v3_small_minimalistic")
+def mobilenet_v3_small_minimalistic() -> Backbone:
+    """MobileNetV3-Small without what int8 engines run badly: squeeze-and-excite, hard-swish, 5x5 kernels."""
+    return MobileNetV3(minimalistic("mobilenet_v3_small").features, taps=(1, 3, 8, 11))
+
+
+@register_backbone("mobilenet_v3_large_minimalistic")
+def mobilenet_v3_large_minimalistic() -> Backbone:
+    """MobileNetV3-Large without squeeze-and-excite, hard-swish and 5x5 kernels."""
+    return MobileNetV3(minimalistic("mobilenet_v3_large").features, taps=(3, 6, 12, 15))
+
+
+def minimalistic(arch: str) -> torchvision.models.MobileNetV3:
+    """The whole network whose features they are: 2.0 M parameters (small), 3.9 M and 209 M MACs at 224 (large).
+
+    The layer table as tensorflow/models' slim/nets/mobilenet/mobilenet_v3.py simplifies it.
+    """
+    settings, last_channel = _mobilenet_v3_conf(arch)
+    for block in settings:
+        block.kernel, block.use_se, block.use_hs = 3, False, False
+    network = torchvision.models.MobileNetV3(settings, last_channel)
+    for end in (network.features[0], network.features[-1]):
+        end[2] = nn.ReLU(inplace=True)
+    return network

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeseg.bench.xctest_log import parse_measured
 from edgeseg.export.app import PROJECTS
 
 APPS = Path(__file__).parents[2] / "apps"
@@ -54,6 +55,13 @@ def test_the_core_runs_every_test_that_its_sources_hold(built: Path) -> None:
     swift_tests = re.search(r"Test run with (\d+) tests passed", report)
     assert swift_tests, report[-2000:]
     assert int(swift_tests[1]) == len(re.findall(r"@Test\b", sources))
+
+
+@pytest.mark.slow
+def test_a_line_that_xctest_really_measured_is_read(built: Path) -> None:
+    (row,) = parse_measured((built / "tests.txt").read_text(encoding="utf-8"))
+    assert (row.test, row.metric, len(row.values)) == ("MeasuredTests.testPercentilesOfManySamples", "Time", 10)
+    assert row.average == pytest.approx(sum(row.values) / 10, abs=5.1e-4)  # printed with three digits
 
 
 @pytest.mark.slow

@@ -135,7 +135,7 @@ def test_saved_segments_are_those_of_torchs_golden_answer(seen: Any) -> None:
     bundle = open_bundle(BUNDLE)
     for name in facts["artifacts"]:
         artifact = next(a for a in bundle.artifacts if name.startswith(a.file))
-        wanted = read_golden(BUNDLE / "golden", artifact.precision)[0].merged
+        wanted = read_golden(bundle, artifact.precision)[0].merged
         slot_map = unletterbox_map(wanted.slot_map, bundle.image_size, bundle.image_size, bundle.image_size)
         panoptic_map, segments = merged_to_segments(wanted, slot_map, bundle.categories)
         png = np.array(Image.open(out / f"{name}.png").convert("RGB")).astype(np.int32)

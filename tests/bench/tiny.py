@@ -68,6 +68,7 @@ def write_bundle(folder: Path) -> Path:
             _artifact(path / "tiny.float32.onnx", "onnx", "graph"),
             _artifact(path / "tiny.float32.mlpackage", "coreml", "app"),
         ),
+        provenance={"time_utc": "2026-01-31T12:00:00+00:00", "commit": ""},
     )
     (path / "bundle.json").write_text(json.dumps(to_table(bundle, files={})), encoding="utf-8")
     return path

@@ -32,7 +32,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     [
         ("eval", "{run}"),
         ("eval", "{run}", "--data", "{set}", "--format", "mapillary-v2.0"),
-        ("quantize", "{run}", "--recipe", "int8-ptq"),
+        ("quantize", "{run}", "--recipe", "int8-ptq", "--force"),
     ],
 )
 def test_verbs_use_the_format_that_training_was_told_or_the_given_one(
@@ -51,3 +51,10 @@ def test_another_folder_is_looked_at_anew(
 ) -> None:
     assert main([verb, str(trained[1]), "--data", str(trained[0])]) == 2
     assert "could be mapillary-v1.2 and mapillary-v2.0" in capsys.readouterr().err
+
+
+def test_ranges_are_not_measured_on_a_handful_of_images(
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["quantize", str(trained[1]), "--recipe", "int8-ptq"]) == 2
+    assert "fewer than 32 do not hold for others: give more, or say --force" in capsys.readouterr().err

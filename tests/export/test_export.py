@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 from torch import nn
 
 from edgeseg.config import Config, DataConfig, MergeConfig
-from edgeseg.export.api import Progress, export_bundle, load_predictor, verify_bundle
-from edgeseg.export.bundle import open_bundle
+from edgeseg.export.api import Progress, export_bundle, load_predictor
+from edgeseg.export.bundle import SCHEMA, open_bundle
 from edgeseg.export.graph import DeployedGraph
-from edgeseg.export.program import convert, export_program
+from edgeseg.export.ladder import verify_bundle
+from edgeseg.export.plan import Job
+from edgeseg.export.program import Conversions, export_program
 from edgeseg.export.runtimes import get_runtime, runtime_names
 from edgeseg.merge import merge_slots
 from edgeseg.structures import Category, CheckError, InputError, Slots
@@ -43,7 +46,9 @@ def test_integer_layers_are_bit_exact(name: str, tmp_path: Path) -> None:
     graph = DeployedGraph(chain, merge="app", config=CONFIG.merge, is_thing=[True])
     runtime = get_runtime(name)
     path = tmp_path / f"chain{runtime.suffix}"
-    convert(export_program(graph, runtime, (32, 32)), runtime, "app", path, log=tmp_path / "log")
+    job = Job(runtime, "int8", "int8", "app", path.name)
+    with Conversions(tmp_path, tmp_path, num_workers=1) as conversions:
+        conversions.submit(export_program(graph, runtime, (32, 32)), job, path).result()
     predict = runtime.load(path)
     for image in toy_images(3, (32, 32), seed=5):
         outputs = predict(image[None])
@@ -75,25 +80,37 @@ def test_bundle_holds_a_verified_artifact_per_runtime_and_precision(
         metrics={"float32": {"pq": 0.5}},
         on_progress=seen.append,
     )
-    assert [progress.done for progress in seen] == list(range(1, 17))
+    assert [progress.done for progress in seen] == list(range(seen[0].total + 1))
+    assert [state.step for state in seen][:3] == [
+        "torch's answers in float32",
+        "torch's answers in int8",
+        f"tracing {open_bundle(out).artifacts[0].file}",
+    ]
+    assert {state.step.split()[0] for state in seen} == {
+        "torch's",
+        "tracing",
+        "converting",
+        "verifying",
+        out.name + ":",
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["toy.edgeseg"]
     bundle = open_bundle(out)
     assert {(artifact.runtime, artifact.precision) for artifact in bundle.artifacts} == {
         (runtime, precision) for runtime in runtime_names() for precision in models
     }
-    assert {artifact.file for artifact in bundle.artifacts} >= {
-        "toy-64x64.int8.xnnpack.pte",
-        "toy-64x64.int8.tflite",
-        "toy-64x64.int8.onnx",
-        "toy-64x64.int8.mlpackage",
-    }
+    for artifact in bundle.artifacts:
+        words = f"64x64.{artifact.precision}.{artifact.runtime}.{artifact.merge}"
+        assert artifact.file == f"toy-{words}{get_runtime(artifact.runtime).suffix}"
+        assert artifact.merge == get_runtime(artifact.runtime).default_merge
+    table = json.loads((out / "bundle.json").read_text())
+    assert list(Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(table)) == []
     assert set(json.loads((out / "verify.json").read_text())) == {artifact.file for artifact in bundle.artifacts}
     for artifact in bundle.artifacts:
         assert artifact.verify.num_segments > 6  # three images of several segments: equal maps mean something
         float_twin = bundle.find(artifact.runtime, "float32")
         assert artifact.precision == "float32" or artifact.bytes < 0.8 * float_twin.bytes
-    for file in ("toy-64x64.float32.xnnpack.pte", "toy-64x64.float32.tflite"):
-        coverage = next(artifact.coverage for artifact in bundle.artifacts if artifact.file == file)
+    for name in ("executorch", "litert"):
+        coverage = bundle.find(name, "float32").coverage
         assert coverage.num_delegates is not None
         assert coverage.outside is not None
         assert 1 <= coverage.num_delegates <= 10
@@ -109,7 +126,7 @@ def test_bundle_holds_a_verified_artifact_per_runtime_and_precision(
         np.testing.assert_array_equal(merged.slot_category, wanted.slot_category)
     with pytest.raises(InputError, match=r"takes uint8 \(64, 64, 3\)"):
         load_predictor(out, runtime="onnx")(image[:32])
-    assert all(verdict.pixels_equal >= 0.95 for _, verdict in verify_bundle(out))
+    assert [proof.faults for proof in verify_bundle(out).artifacts] == [()] * len(bundle.artifacts)
 
 
 class WrongNormalisation(nn.Module):
@@ -133,7 +150,7 @@ def test_artifact_that_differs_from_torch_is_not_left_behind(
             super().__init__(WrongNormalisation(model), **arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr("edgeseg.export.api.DeployedGraph", BrokenGraph)
-    with pytest.raises(CheckError, match=r"toy-64x64\.float32\.onnx differs from the torch model: 0\.\d+"):
+    with pytest.raises(CheckError, match=r"toy-64x64\.float32\.onnx\.graph\.onnx differs from the torch model: 0\.\d+"):
         export_bundle(
             {"float32": model},
             name="toy",
@@ -142,6 +159,7 @@ def test_artifact_that_differs_from_torch_is_not_left_behind(
             golden_images=toy_images(2, SIZE, seed=9),
             out=tmp_path / "toy.edgeseg",
             runtimes=["onnx"],
+            merges=["graph"],
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -160,8 +178,10 @@ class Unconvertible(nn.Module):
 
 @pytest.mark.slow
 def test_failed_conversion_keeps_its_log_and_no_bundle(model: ToySlots, tmp_path: Path) -> None:
-    log = tmp_path / "toy-64x64.float32.onnx.log"
-    with pytest.raises(CheckError, match=r"converting toy-64x64\.float32\.onnx for onnx failed: .*; its log is"):
+    log = tmp_path / "toy-64x64.float32.onnx.graph.onnx.log"
+    with pytest.raises(
+        CheckError, match=r"converting toy-64x64\.float32\.onnx\.graph\.onnx for onnx failed: .*; its log is"
+    ):
         export_bundle(
             {"float32": Unconvertible(model)},
             name="toy",
@@ -170,6 +190,7 @@ def test_failed_conversion_keeps_its_log_and_no_bundle(model: ToySlots, tmp_path
             golden_images=toy_images(1, SIZE),
             out=tmp_path / "toy.edgeseg",
             runtimes=["onnx"],
+            merges=["graph"],
         )
     assert list(tmp_path.iterdir()) == [log]
     assert "bessel_j1" in log.read_text()

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from torch import fx
+from torch import fx, nn
 
 from edgeseg.config import ModelConfig
 from edgeseg.models import BACKBONES, HEADS, build_model, count_macs, count_parameters
 from edgeseg.models.kmax import KMeansLayer
+from edgeseg.models.mobilenet import minimalistic
 from edgeseg.models.model import load_backbone_weights
 from edgeseg.structures import InputError
 
@@ -45,7 +46,8 @@ def test_every_deployed_network_is_smaller_traceable_and_answers_the_same(backbo
         model.eval()
         deployed = model.deployable()
         image = torch.rand(1, 3, *SIZE) * 255
-        assert torch.equal(model(image).mask_logits, deployed(image).mask_logits)
+        # Positions are added as rows and columns there, in another order.
+        torch.testing.assert_close(model(image).mask_logits, deployed(image).mask_logits, rtol=1e-4, atol=1e-5)
         assert torch.equal(fx.symbolic_trace(deployed)(image)[0], deployed(image)[0])
     assert count_parameters(deployed) <= count_parameters(model)
 
@@ -74,6 +76,18 @@ def test_the_demo_network_keeps_its_budget() -> None:
 def test_macs_of_torchvisions_mobilenet_are_the_published_ones() -> None:
     """MobileNetV3-Large at 224: 217 M multiply-accumulates (Howard et al. 2019, table 3)."""
     assert count_macs(torchvision.models.mobilenet_v3_large(), (224, 224)) == pytest.approx(217e6, rel=0.01)
+
+
+def test_minimalistic_networks_have_the_published_counts_and_nothing_that_int8_engines_run_badly() -> None:
+    """tensorflow/models, slim/nets/mobilenet/README.md: Large 209 M MACs and 3.9 M parameters, Small 2.0 M."""
+    large, small = minimalistic("mobilenet_v3_large"), minimalistic("mobilenet_v3_small")
+    assert count_macs(large, (224, 224)) == pytest.approx(209e6, rel=0.003)
+    assert count_parameters(large) == pytest.approx(3.9e6, rel=0.01)
+    assert count_parameters(small) == pytest.approx(2.0e6, rel=0.03)
+    for name in ("mobilenet_v3_small_minimalistic", "mobilenet_v3_large_minimalistic"):
+        modules = list(BACKBONES[name]().modules())
+        assert not [m for m in modules if isinstance(m, (nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d))]
+        assert {m.kernel_size for m in modules if isinstance(m, nn.Conv2d)} == {(1, 1), (3, 3)}
 
 
 @pytest.mark.parametrize("name, taps", [("small", (1, 3, 8, 11)), ("large", (3, 6, 12, 15))])

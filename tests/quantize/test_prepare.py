@@ -5,7 +5,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from edgeseg.quantize import RECIPES, ActivationQuantizer, QuantConv2d, Recipe, prepare
+from edgeseg.quantize import RECIPES, ActivationQuantizer, QuantConv2d, QuantLinear, Recipe, prepare
 from edgeseg.quantize.modules import QuantConstant
 from edgeseg.structures import CheckError, InputError
 from tests.quantize.tiny import Chain, TinySlots, images, warmed
@@ -79,7 +79,7 @@ def test_float_modules_of_a_recipe_stay_float() -> None:
 
 
 def test_recipe_that_makes_nothing_integer_is_refused() -> None:
-    with pytest.raises(CheckError, match="made no convolution of TinySlots integer"):
+    with pytest.raises(CheckError, match="made no layer of TinySlots integer"):
         prepare(warmed(TinySlots()), Recipe(name="test", float_modules=("*",)), images(1, seed=1))
 
 
@@ -100,3 +100,22 @@ def test_recipes_are_found_by_their_names() -> None:
 
 def isinstance_of(graph: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> bool:
     return node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), kind)
+
+
+def test_linears_become_integer_where_the_recipe_says_so() -> None:
+    graph = prepare(warmed(TinySlots()), Recipe(name="test", linears=True), images(1, seed=1))
+    assert not [m for m in graph.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    assert [name for name, m in graph.named_modules() if isinstance(m, QuantLinear)] == ["queries", "classify"]
+
+
+def test_ternary_spares_depthwise_and_first_layers_and_those_named() -> None:
+    recipe = Recipe(name="test", ternary="twn", int8_modules=("last",))
+    graph = prepare(warmed(Chain()), recipe, images(1, seed=1))
+    high = {name: m.grid.high for name, m in graph.named_modules() if isinstance(m, QuantConv2d)}
+    assert high == {"stem.0": 127, "depthwise.0": 127, "pointwise": 1, "last": 127}
+
+
+def test_weights_alone_leave_activations_float() -> None:
+    graph = prepare(warmed(Chain()), Recipe(name="test", activation_bits=0), images(1, seed=1))
+    assert not [m for m in graph.modules() if isinstance(m, ActivationQuantizer)]
+    assert len([m for m in graph.modules() if isinstance(m, QuantConv2d)]) == 4

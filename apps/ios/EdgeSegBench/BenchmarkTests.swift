@@ -19,6 +19,7 @@ final class BenchmarkTests: XCTestCase {
         let lines = try await run.lines { print($0) }
         XCTAssertEqual(lines.count, run.choices.count)
         let attachment = XCTAttachment(contentsOfFile: try BenchmarkRun.write(lines))
+        attachment.name = "measurements.jsonl"  // bench/transport_ios.py looks for it
         attachment.lifetime = .keepAlways
         add(attachment)
     }

@@ -1,0 +1,94 @@
+"""The verb that makes a network integer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from edgeseg.cli_args import Flat, Output, Result, parse
+from edgeseg.structures import InputError
+
+
+@dataclass(frozen=True)
+class QuantizeArgs:
+    """Quantizes a trained network; the result stands beside the checkpoint, named after the recipe."""
+
+    source: tyro.conf.Positional[Path]
+    """Float checkpoint or run folder."""
+    recipe: str = "int8"
+    """int8-ptq (calibrated only), int8, int8-full (linears too), w8 (weights only), int4, ternary, ternary-w, or a
+    .toml file (docs/quantization.md)."""
+    data: Path | None = None
+    """Folder of a data set to calibrate and train on; the one it was trained on by default."""
+    format: str | None = None
+    """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
+    steps: int | None = None
+    """Training steps instead of the recipe's."""
+    out: Path | None = None
+    """File to write; RUN/RECIPE.safetensors by default."""
+    force: bool = False
+    """Calibrate on fewer than 32 images too."""
+    analyse: bool = False
+    """Write nothing; show what each layer's weights lose by the recipe."""
+    images: int = 0
+    """With --analyse: val images that each layer is scored on (PQ); 0 = divergence and SQNR only."""
+    budget: str | None = None
+    """With --analyse: bytes that the weights may take (500KB); writes RECIPE-mixed.toml, 8 bits where they matter."""
+    max_pq_drop: float | None = None
+    """With --analyse: points of PQ that may be lost before training; writes RECIPE-mixed.toml."""
+    output: Flat = field(default_factory=Output)
+
+
+def quantize(argv: Sequence[str]) -> Result:
+    """Quantize a checkpoint: edgeseg quantize RUN --recipe int8"""
+    args = parse(QuantizeArgs, argv, "quantize")
+    if args.analyse:
+        return _analyse(args)
+    if args.budget is not None or args.max_pq_drop is not None or args.images:
+        raise InputError("--budget, --max-pq-drop and --images go with --analyse")
+    from edgeseg.quantize.run import quantize_checkpoint
+
+    return quantize_checkpoint(
+        args.source,
+        args.recipe,
+        args.data,
+        args.steps,
+        args.out,
+        data_format=args.format,
+        force=args.force,
+        quiet=args.output.quiet,
+    )
+
+
+def _analyse(args: QuantizeArgs) -> Result:
+    if args.budget is not None and args.max_pq_drop is not None:
+        raise InputError("--budget and --max-pq-drop exclude each other; give one")
+    from edgeseg.quantize.run import analyse_checkpoint
+
+    return analyse_checkpoint(
+        args.source,
+        args.recipe,
+        args.data,
+        args.out,
+        data_format=args.format,
+        images=args.images,
+        budget=None if args.budget is None else to_bytes(args.budget),
+        max_pq_drop=args.max_pq_drop,
+        quiet=args.output.quiet,
+    )
+
+
+def to_bytes(text: str) -> int:
+    """500KB, 0.5MB or 500000, in powers of ten.
+
+    Raises:
+        InputError: Another form.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(B|KB|MB)?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise InputError(f"--budget {text}: a size like 500KB or 0.5MB is wanted")
+    return int(float(found[1]) * {"": 1, "B": 1, "KB": 1_000, "MB": 1_000_000}[(found[2] or "").upper()])

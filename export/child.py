@@ -1,0 +1,33 @@
+"""The process that one conversion runs in: python -m edgeseg.export.child RUNTIME PRECISION MERGE PROGRAM FILE.
+
+What takes seconds to import is imported after the watch over the parent has begun.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the other end of its standard input closes, as it does when the parent is killed."""
+    os.read(0, 1)  # not sys.stdin: its lock, held at the interpreter's end, is a fatal error
+    os._exit(1)
+
+
+def _main(name: str, precision: str, merge: str, saved: str, made: str) -> None:
+    import torch
+    import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed, which programs refer to
+
+    from edgeseg.export.runtimes import OUTPUT_NAMES, get_runtime
+
+    torch.set_num_threads(1)
+    names = OUTPUT_NAMES["graph" if merge == "graph" else "app"]
+    get_runtime(name).convert(torch.export.load(saved), names, Path(made), precision=precision)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _main(*sys.argv[1:])
