@@ -6,6 +6,7 @@ Files leave the merge to the app, so logits can be compared; maps are made of th
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from edgeseg.config import MergeConfig
 from edgeseg.data.sets import open_dataset
@@ -72,6 +74,8 @@ def measure(
 ) -> Iterator[Parity]:
     """Converts, runs and compares; a file that is in the folder already is taken as it is.
 
+    The first row is torch in float64: what float32 itself loses, below which no file can be held to float32.
+
     Args:
         checkpoint: A float run.
         size: (height, width) of the network's input.
@@ -85,8 +89,11 @@ def measure(
     goldens = torch_answers(network, images, config=config.merge, is_thing=is_thing)
 
     def compared(name: str, precision: str, path: Path, predict: Predict) -> Parity:
-        return _compare(name, precision, size, goldens, predict, config.merge, is_thing, size_bytes(path))
+        return _compare(
+            name, precision, size, goldens, predict, config.merge, is_thing, size_bytes(path) if path.name else 0
+        )
 
+    yield compared("torch (float64)", "float64", Path(), _double(network))
     with tempfile.TemporaryDirectory(dir=folder) as work, Conversions(Path(work), folder, num_workers=1) as conversions:
         for name, precision in files:
             runtime = get_runtime(name)
@@ -100,6 +107,17 @@ def measure(
             yield compared(name, precision, path, runtime.load(path))
             if runtime.suffix == ".mlpackage" and precision != FLOAT:
                 yield compared(f"{name} (narrow)", precision, path, _narrow(MilProgram(path)))
+
+
+def _double(network: nn.Module) -> Predict:
+    double = copy.deepcopy(network).double()
+
+    @torch.inference_mode()
+    def predict(image: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+        classes, masks = double(torch.from_numpy(image).permute(0, 3, 1, 2).double())
+        return {"mask_logits": masks.numpy(), "class_logits": classes.numpy()}
+
+    return predict
 
 
 def _narrow(program: MilProgram) -> Predict:

@@ -12,7 +12,7 @@ from edgeseg.export.hypotheses import HYPOTHESES
 from edgeseg.export.proof import Diagnosis
 from edgeseg.export.reference import first_line
 from edgeseg.export.runtimes import Predict
-from edgeseg.export.trial import Case
+from edgeseg.export.trial import Case, Trial
 
 EXPLAINED = 0.35
 """A fault is named if undoing it leaves at most this part of the distance to torch."""
@@ -28,8 +28,7 @@ _BEGINNINGS = {
 def diagnose(case: Case) -> Diagnosis:
     """Tries every assumed fault and names the one that leaves least to explain."""
     before = case.trial("", "", case.answers, case.wanted)
-    trials = [trial for hypothesis in HYPOTHESES for trial in hypothesis(case)]
-    best = min(trials, key=lambda trial: round(trial.distance, 3))
+    best = _best(trial for hypothesis in HYPOTHESES for trial in hypothesis(case))
     if best.distance <= EXPLAINED * before.distance:
         evidence = f"with that undone {best.share:.4f} of the pixels are equal, as it is {before.share:.4f}"
         if abs(best.share - before.share) < 1e-3:  # it shows in scores or logits
@@ -42,6 +41,14 @@ def diagnose(case: Case) -> Diagnosis:
         f"{best.fault}, leaves {best.distance:.2g} of {before.distance:.2g}){left_out}: it was made of other weights "
         "than those in the bundle, or its converter changed an operator",
     )
+
+
+def _best(trials: Iterator[Trial]) -> Trial:
+    """The first of those that leave least; the rest is not tried once nothing is left."""
+    best = next(trials)
+    while round(best.distance, 3) > 0 and (trial := next(trials, None)) is not None:
+        best = min(best, trial, key=lambda one: round(one.distance, 3))
+    return best
 
 
 def why_not_loaded(path: Path, runtime: str, error: Exception) -> Diagnosis:

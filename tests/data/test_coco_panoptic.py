@@ -20,6 +20,7 @@ from edgeseg.data.coco_panoptic import (
     segment_geometry,
     write_panoptic,
 )
+from edgeseg.data.numbered import read_numbered_png
 from edgeseg.data.panoptic_json import category_color, read_panoptic_json
 from edgeseg.data.panoptic_table import SegmentRecord
 from edgeseg.structures import Category, InputError, Segment
@@ -395,3 +396,41 @@ def test_prediction_json_is_checked_against_the_categories_of_the_truth(tmp_path
     assert read_panoptic_json(path, [car]).annotations["x"].segments == (SegmentRecord(4, 3, False),)
     with pytest.raises(InputError, match="category_id 3"):
         read_panoptic_json(path, [Category(4, "bus", True, (0, 0, 0))])
+
+
+def test_numbered_reading_counts_segments_up_in_order_of_their_ids(tmp_path: Path) -> None:
+    sample = PanopticFolder.open(make_folder(tmp_path), "train").numbered(0)
+    assert sample.panoptic_map.dtype == np.uint8
+    assert sample.panoptic_map.tolist() == [[0, 3, 3, 1], [2, 3, 1, 1], [2, 2, 1, 1]]  # road 7, crowd 300, car 70 000
+    assert sample.segments == (SegmentRecord(1, 21, False), SegmentRecord(2, 3, True), SegmentRecord(3, 3, False))
+
+
+def test_numbered_reading_has_room_for_more_than_255_segments(tmp_path: Path) -> None:
+    ids = np.arange(300, dtype=np.int32).reshape(15, 20)[::-1] * 50_000
+    Image.fromarray(encode_ids(ids)).save(tmp_path / "a.png")
+    table = [SegmentRecord(int(id_), 1, False) for id_ in ids.ravel() if id_]
+    number_map, segments = read_numbered_png(tmp_path / "a.png", table)
+    assert np.array_equal(number_map, ids // 50_000)
+    assert [segment.id for segment in segments] == list(range(1, 300))
+
+
+@pytest.mark.parametrize("ids_listed", [[ROAD, CAR], [ROAD, CAR, CROWD, 5]], ids=["unlisted", "absent"])
+def test_numbered_reading_refuses_what_plain_reading_refuses_in_the_same_words(
+    tmp_path: Path, ids_listed: list[int]
+) -> None:
+    Image.fromarray(encode_ids(IDS.astype(np.int32))).save(tmp_path / "a.png")
+    table = [SegmentRecord(id_, 3, False) for id_ in ids_listed]
+    messages = []
+    for read in (read_panoptic_png, read_numbered_png):
+        with pytest.raises(InputError, match="segment") as caught:
+            read(tmp_path / "a.png", table)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_numbered_reading_leaves_absent_segments_out_where_they_are_allowed(tmp_path: Path) -> None:
+    Image.fromarray(encode_ids(IDS.astype(np.int32))).save(tmp_path / "a.png")
+    table = [SegmentRecord(id_, 3, False) for id_ in (5, ROAD, CAR, CROWD)]
+    number_map, segments = read_numbered_png(tmp_path / "a.png", table, allow_absent=True)
+    assert number_map.tolist() == [[0, 3, 3, 1], [2, 3, 1, 1], [2, 2, 1, 1]]
+    assert [segment.id for segment in segments] == [1, 2, 3]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms import v2
 
 from edgeseg.config import DataConfig
+from edgeseg.data.coco_panoptic import PanopticFolder, write_panoptic
 from edgeseg.data.extra_transform import Extra
 from edgeseg.data.loader import CachedSamples, TrainSet, train_loader
 from edgeseg.structures import Batch, Category, InputError, Sample, Segment
@@ -61,6 +64,22 @@ class Scenes:
 class BrokenScenes(Scenes):
     def __getitem__(self, index: int) -> Sample:
         raise InputError(f"image {index} is broken; mend it")
+
+
+class Whole:
+    """A folder that cannot be read with numbered segments."""
+
+    def __init__(self, folder: PanopticFolder) -> None:
+        self._folder = folder
+
+    def __len__(self) -> int:
+        return len(self._folder)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self._folder[index]
+
+    def category_ids(self, index: int) -> set[int]:
+        return self._folder.category_ids(index)
 
 
 def load(
@@ -128,6 +147,25 @@ def test_ranks_together_see_the_batch_of_one_process(ways: Ways) -> None:
         assert torch.equal(torch.cat([part[step].image for part in parts]), batch.image)
         assert torch.equal(torch.cat([part[step].label_map for part in parts]), batch.label_map)
         assert parts[0][step].image_ids + parts[1][step].image_ids == batch.image_ids
+
+
+@pytest.mark.parametrize("ways", WAYS)
+def test_numbered_samples_give_the_pictures_of_whole_ones(ways: Ways, tmp_path: Path) -> None:
+    config, extra = ways
+    scenes = Scenes()
+    samples = [scenes[index] for index in range(len(scenes))]
+    (tmp_path / "train").mkdir()
+    for sample in samples:
+        Image.fromarray(sample.image).save(tmp_path / "train" / sample.file_name)
+    results = ((s.image_id, s.file_name, s.panoptic_map, s.segments) for s in samples)
+    annotations = tmp_path / "annotations"
+    write_panoptic(annotations / "panoptic_train.json", annotations / "panoptic_train", results, categories=CATEGORIES)
+    folder = PanopticFolder.open(tmp_path, "train")
+    numbered, whole = (
+        list(train_loader(source, CATEGORIES, config, seed=0, start_step=0, num_steps=6, extra=extra))
+        for source in (folder, Whole(folder))
+    )
+    assert_equal(numbered, whole)
 
 
 def test_each_epoch_shows_each_image_once_in_another_order() -> None:

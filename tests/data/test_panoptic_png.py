@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeseg.data.panoptic_png import IdReader, decode_rgb
+from edgeseg.data.panoptic_png import OPAQUE_VOID, IdReader, decode_rgb
 from edgeseg.structures import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
@@ -35,6 +35,13 @@ def test_ids_are_red_and_green_times_256_and_blue_times_65536(tmp_path: Path) ->
     ids = IdReader().read(tmp_path / "map.png")
     assert ids.dtype == np.int32
     np.testing.assert_array_equal(ids, red + 256 * green + 65536 * blue)
+
+
+def test_opaque_ids_count_from_opaque_void(tmp_path: Path) -> None:
+    (tmp_path / "map.png").write_bytes(GOOD)
+    red, green, blue = PIXELS.astype(np.int32).transpose(2, 0, 1)
+    ids = IdReader().read(tmp_path / "map.png", opaque=True)
+    np.testing.assert_array_equal(ids - OPAQUE_VOID, red + 256 * green + 65536 * blue)
 
 
 def test_maps_of_other_sizes_follow_each_other(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.devices.arm_root import INSIDE, folder
 from tests.devices.namespace import spawn
 
 _LISTENING = "0A"  # of /proc/net/tcp
+_END_SECONDS = 60
 _SSH_OPTIONS = "BatchMode yes\nStrictHostKeyChecking yes\nIdentitiesOnly yes\n"
 
 
@@ -32,6 +33,7 @@ class ArmDevices:
 
     Attributes:
         folder: Key, known hosts and log, while they run.
+        network: Number of their network namespace.
     """
 
     def __init__(self, count: int = 1, *, folder_mib: int | None = None) -> None:
@@ -45,18 +47,15 @@ class ArmDevices:
         """Its USER@HOST:PORT."""
         return f"root@127.0.0.1:{2200 + device}"
 
-    @property
-    def namespace(self) -> int:
-        """Process whose network is theirs."""
-        return self._unshare.pid
-
     def __enter__(self) -> ArmDevices:
         self.folder = Path(tempfile.mkdtemp(prefix="edgeseg-devices-"))
-        self._write_tools()
-        key, log = self.folder / "key.pub", self.folder / "log"
-        size = [] if self._folder_mib is None else [str(self._folder_mib)]
-        command = [INSIDE, "boot", folder() / "qemu-aarch64", folder() / "root", self._count, key, *size]
-        self._unshare = spawn([str(part) for part in command], own_network=True, log=log)
+        try:
+            self._write_tools()
+            self._unshare = self._boot()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
+        self.network = os.stat(f"/proc/{self._unshare.pid}/ns/net").st_ino
         try:
             numbers = range(1, self._count + 1)
             self._wait_for({5037, *(base + number for base in (5600, 2200) for number in numbers)})
@@ -130,15 +129,20 @@ class ArmDevices:
 
     def processes(self) -> dict[int, str]:
         """Every process of this machine that is in the devices' network: number and command line."""
-        own = os.stat(f"/proc/{self._unshare.pid}/ns/net").st_ino
         found = {}
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if os.stat(path / "ns" / "net").st_ino == own:
+                if os.stat(path / "ns" / "net").st_ino == self.network:
                     found[int(path.name)] = (path / "cmdline").read_text().replace("\0", " ").strip()
             except OSError:  # ended meanwhile
                 continue
         return found
+
+    def _boot(self) -> subprocess.Popen[bytes]:
+        size = [] if self._folder_mib is None else [str(self._folder_mib)]
+        key = self.folder / "key.pub"
+        command = [INSIDE, "boot", folder() / "qemu-aarch64", folder() / "root", self._count, key, *size]
+        return spawn([str(part) for part in command], own_network=True, log=self.folder / "log")
 
     def _write_tools(self) -> None:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "key")], check=True)
@@ -185,11 +189,15 @@ class ArmDevices:
             time.sleep(0.05)
 
     def _stop(self) -> None:
-        """Ends the namespaces, and what else was left in their network: an adb server that a client started."""
-        left = self.processes()
+        """Ends the namespaces, and what else is in their network: an adb server that a client started."""
         self._unshare.kill()
+        until = time.monotonic() + _END_SECONDS
+        while (left := self.processes()) and time.monotonic() < until:
+            for number in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            time.sleep(0.05)
         self._unshare.wait()
-        for number in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
         shutil.rmtree(self.folder)
+        if left:
+            raise RuntimeError(f"processes of the devices do not end: {left}")

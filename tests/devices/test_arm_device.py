@@ -56,16 +56,15 @@ def test_a_killed_daemon_is_gone_until_it_is_started_again(device: ArmDevices) -
 def test_a_failed_test_leaves_no_process_mount_emulator_or_folder(arm_files: Path) -> None:
     before = Path("/proc/mounts").read_text(), _emulators()
     devices = ArmDevices(2)
-    networks = []
 
     def fail() -> None:
         with devices:
-            networks.append(_busy(devices))
+            _keep_busy(devices)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert _processes_of(networks[0]) == []
+    assert _processes_of(devices.network) == []
     assert not devices.folder.exists()
     assert (Path("/proc/mounts").read_text(), _emulators()) == before
 
@@ -73,12 +72,13 @@ def test_a_failed_test_leaves_no_process_mount_emulator_or_folder(arm_files: Pat
 def test_devices_end_with_a_process_that_is_killed(arm_files: Path) -> None:
     code = (
         "import time; from tests.devices.arm_device import ArmDevices\n"
-        "with ArmDevices() as d: print(d.namespace, flush=True); time.sleep(1000)"
+        "with ArmDevices() as d: print(d.network, flush=True); time.sleep(1000)"
     )
     command = [sys.executable, "-c", code]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     assert holder.stdout is not None
-    network = os.stat(f"/proc/{int(holder.stdout.readline())}/ns/net").st_ino
+    network = int(holder.stdout.readline())
+    assert _processes_of(network)
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     until = time.monotonic() + 20
@@ -87,14 +87,12 @@ def test_devices_end_with_a_process_that_is_killed(arm_files: Path) -> None:
     assert left == []
 
 
-def _busy(devices: ArmDevices) -> int:
-    """Has work going on in the devices, and gives their network."""
+def _keep_busy(devices: ArmDevices) -> None:
+    """Has work going on in the devices."""
     shell = ["adb", "-s", devices.adb(2), "shell"]
     devices.run([*shell, "setsid sleep 1000 < /dev/null > /dev/null 2>&1 & touch /data/local/tmp/x"])
     devices.run(["adb", "-P", "5099", "start-server"])  # a client that leaves a server of its own
-    network = os.stat(f"/proc/{devices.namespace}/ns/net").st_ino
-    assert sorted(_processes_of(network)).count("adb") == 2
-    return network
+    assert _processes_of(devices.network).count("adb") == 2
 
 
 def _processes_of(network: int) -> list[str]:

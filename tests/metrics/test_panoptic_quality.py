@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeseg.metrics.folder import PredictedFolder
+from edgeseg.metrics.overlap import Comparison
 from edgeseg.metrics.panoptic_quality import PanopticQuality, PQResult
 from edgeseg.structures import Category, InputError, Segment
 
@@ -201,6 +202,7 @@ def test_parts_add_up_to_the_whole() -> None:
     [
         (line((2, 4)), table({2: 99}), "category_id 99"),
         (line((2, 4)), table({}), "prediction map holds segment 2"),
+        (line((2, 3), (2 + 65536, 1)), table({2: 3}), "prediction map holds segment 65538"),
         (line((2, 4)), table({2: 3, 9: 3}), "prediction table lists segment 9"),
         (line((2, 5)), table({2: 3}), "must agree"),
         (line((2, 4)), (*table({2: 3}), *table({2: 3})), "two segments of one id"),
@@ -209,6 +211,38 @@ def test_parts_add_up_to_the_whole() -> None:
 def test_bad_prediction_is_refused(pred: NDArray[np.int32], pred_table: Sequence[Segment], message: str) -> None:
     with pytest.raises(InputError, match=message):
         quality(line((1, 4)), table({1: 3}), pred, pred_table)
+
+
+def test_segments_whose_ids_differ_in_the_third_byte_only_stay_apart() -> None:
+    ids = [5, 5 + 65536, 5 + 2 * 65536]
+    pred = line(*((id_, 10) for id_ in ids))
+    result = quality(line((9, 10), (8, 10), (7, 10)), table({9: 3, 8: 8, 7: 3}), pred, table(dict.fromkeys(ids, 3)))
+    assert (result.per_category[0].tp, result.per_category[0].fp, result.per_category[0].iou_sum) == (2, 1, 2.0)
+    assert (result.per_category[1].tp, result.per_category[1].fn) == (0, 1)
+
+
+def test_comparison_does_not_remember_the_segments_of_the_image_before() -> None:
+    """Segments 5 and 65541 share what the comparison looks rows up by."""
+    comparison, metric = Comparison(CATEGORIES), PanopticQuality(CATEGORIES)
+    for pred_id in (5, 5 + 65536):
+        table_of_one = table({pred_id: 3})
+        metric.add(comparison.compare(line((pred_id, 4)), table_of_one, line((1, 4)), table({1: 3})))
+    assert metric.compute().per_category[0].tp == 2
+    with pytest.raises(InputError, match="prediction map holds segment 5, "):
+        comparison.compare(line((5, 4)), table({6: 3}), line((1, 4)), table({1: 3}))
+
+
+@pytest.mark.parametrize("metrics", [(), ("boundary_pq",)], ids=["opaque", "clean"])
+def test_id_that_a_folders_json_lacks_is_named_as_it_is(metrics: tuple[str, ...], tmp_path: Path) -> None:
+    document = json.loads((FIXTURE / "predictions" / "shift.json").read_text())
+    dropped = document["annotations"][0]["segments_info"].pop()
+    (tmp_path / "shift.json").write_text(json.dumps(document))
+    folder = PredictedFolder.open(
+        tmp_path / "shift.json", FIXTURE / "predictions" / "shift",
+        FIXTURE / "panoptic_examples.json", FIXTURE / "panoptic_examples",
+    )  # fmt: skip
+    with pytest.raises(InputError, match=f"prediction map holds segment {dropped['id']}, "):
+        folder.evaluate(metrics)
 
 
 @pytest.mark.parametrize("side", ["pred", "gt"])
