@@ -16,7 +16,7 @@ from typing import Self
 
 from edgeseg.bench.machine import FACTS, STATE, device_of, emulator, state_of
 from edgeseg.bench.measurement import DeviceState
-from edgeseg.bench.shell import Shell
+from edgeseg.bench.shell import PATIENCE, Shell
 from edgeseg.bench.transport_local import LocalShell
 from edgeseg.bench.worker import Request, Result
 from edgeseg.config import config_from_dict, config_to_dict
@@ -36,7 +36,7 @@ _WORKER = (
 )
 _NATIVE_RUNTIMES = ("executorch", "litert")
 _PACKAGES = {"litert": ("ai_edge_litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
-_SECONDS = 600.0  # of a process beyond its timed calls: two loads, warm-up, slow devices
+_SECONDS = 600.0 * PATIENCE  # of a process beyond its timed calls: two loads, warm-up, slow devices
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
@@ -122,7 +122,8 @@ class VerifyResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `--json` prints and `--out` writes them."""
-        return asdict(self)
+        table: dict[str, Any] = msgspec.to_builtins(self)
+        return table
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> VerifyResult:

@@ -51,7 +51,7 @@ def test_a_folder_of_photos_becomes_a_bundle_that_predicts_as_torch_does(
 
     run("export", folder / "best.safetensors", "--out", bundle, "--only", *RUNTIMES)
     verified = run("verify", bundle)
-    assert [row["pixels_equal"] >= 0.999 for row in verified["artifacts"]] == [True, True]  # type: ignore[attr-defined]
+    assert [row["verdict"]["pixels_equal"] >= 0.999 for row in verified["artifacts"]] == [True, True]  # type: ignore[attr-defined]
     for runtime in RUNTIMES:
         score = run("eval", bundle, "--runtime", runtime)
         assert abs(score["all"]["pq"] - float_score["all"]["pq"]) < 0.01  # type: ignore[index]

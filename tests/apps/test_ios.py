@@ -20,6 +20,7 @@ from PIL import Image
 
 from edgeseg.bench.xctest_log import parse_measured
 from edgeseg.export.app import PROJECTS
+from edgeseg.export.runtimes import get_runtime
 
 APPS = Path(__file__).parents[2] / "apps"
 IOS = APPS / "ios"
@@ -154,16 +155,14 @@ def test_the_app_says_why_it_wants_the_camera_and_wants_nothing_else() -> None:
 
 
 def test_the_deployment_target_is_the_one_that_core_ml_files_are_written_for() -> None:
-    exporter = (Path(__file__).parents[2] / "export" / "coreml.py").read_text(encoding="utf-8")
-    written_for = re.search(r"minimum_deployment_target=ct\.target\.iOS(\d+)", exporter)
-    assert written_for
+    written_for = get_runtime("coreml").target.removeprefix("iOS")  # type: ignore[attr-defined]
     objects = _project()["objects"].values()
     targets = {
         entry["buildSettings"]["IPHONEOS_DEPLOYMENT_TARGET"]
         for entry in objects
         if entry["isa"] == "XCBuildConfiguration" and "IPHONEOS_DEPLOYMENT_TARGET" in entry["buildSettings"]
     }
-    assert targets == {f"{written_for[1]}.0"}
+    assert targets == {f"{written_for}.0"}
 
 
 def _answers(url: str) -> bool:

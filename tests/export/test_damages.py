@@ -78,14 +78,23 @@ class Changed(nn.Module):
         return self.behind(*self.network(self.before(image)))
 
 
+def void_first(class_logits: torch.Tensor, mask_logits: torch.Tensor) -> Slots:
+    """As products with permutations: Core ML's interpreter knows no roll and no flip, which no network of ours has."""
+    return Slots(class_logits @ torch.eye(class_logits.shape[2]).roll(1, 1), mask_logits)
+
+
+def upside_down(class_logits: torch.Tensor, mask_logits: torch.Tensor) -> Slots:
+    return Slots(class_logits, torch.eye(mask_logits.shape[2]).flip(0) @ mask_logits)
+
+
 MEAN, STD = (torch.tensor(values).view(1, 3, 1, 1) for values in (CONFIG.model.mean, CONFIG.model.std))
 CONVERTED: tuple[tuple[str, MergeMode, Callable[[], nn.Module], tuple[int, int], str], ...] = (
     ("executorch", "graph", lambda: Changed(lambda x: x * STD + MEAN), SIZE, "normalisation dropped"),
-    ("executorch", "graph", lambda: lively_network(size=(32, 64)), (32, 64), "wrong size: it takes images of 32 x 64"),
+    ("executorch", "graph", lambda: lively_network(size=(96, 64)), (96, 64), "wrong size: it takes images of 96 x 64"),
     ("litert", "app", lambda: Changed(lambda x: x.flip(1)), SIZE, "swapped channels"),
-    ("litert", "app", lambda: lively_network(size=(32, 64)), (32, 64), "wrong size: it takes images of 32 x 64"),
-    ("coreml", "app", lambda: Changed(behind=lambda c, m: Slots(c.roll(1, 2), m)), SIZE, "void is read as class 0"),
-    ("coreml", "app", lambda: Changed(behind=lambda c, m: Slots(c, m.flip(2))), SIZE, "upside down"),
+    ("litert", "app", lambda: lively_network(size=(96, 64)), (96, 64), "wrong size: it takes images of 96 x 64"),
+    ("coreml", "app", lambda: Changed(behind=void_first), SIZE, "void is read as class 0"),
+    ("coreml", "app", lambda: Changed(behind=upside_down), SIZE, "upside down"),
 )
 
 
