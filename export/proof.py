@@ -122,7 +122,7 @@ class VerifyResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `--json` prints and `--out` writes them."""
-        table: dict[str, Any] = msgspec.to_builtins(self)
+        table: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return table
 
     @classmethod

@@ -13,7 +13,7 @@ from tests.devices.arm_device import ArmDevices
 from tests.devices.namespace import reason_not_here
 
 BUILD_SECONDS = 2400
-"""Time that a cold start may take: 3 minutes on two idle cores, three times that beside other work."""
+"""Time that a cold start may take: 9 minutes were seen beside other work, 2.6 of a processor."""
 
 
 @pytest.fixture(scope="session")
