@@ -38,10 +38,12 @@ def test_parity_is_measured_at_another_size_than_the_run_s(tmp_path: Path) -> No
     files = [("onnx", "float32"), ("onnx", "float16")]
     rows = list(measure(untrained((64, 64)), (64, 96), files, images, tmp_path))
     assert [(row.runtime, row.precision, row.size, row.num_images) for row in rows] == [
+        ("torch (float64)", "float64", (64, 96), 2),
         ("onnx", "float32", (64, 96), 2),
         ("onnx", "float16", (64, 96), 2),
     ]
-    exact, half = rows
+    double, exact, half = rows
+    assert 0 < double.mask_logits_max_abs < 2e-4
     assert exact.mask_logits_max_abs < 2e-4 < half.mask_logits_max_abs
     assert half.bytes < 0.7 * exact.bytes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["64x96.float16.onnx.onnx", "64x96.float32.onnx.onnx"]

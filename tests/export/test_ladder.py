@@ -103,7 +103,7 @@ def test_every_artifact_is_scored_on_the_users_images_beside_torch(
         main(["verify", str(small), "--data", str(data), "--images", "3", "--out", str(out), "--json", "--quiet"]) == 0
     )
     result = VerifyResult.from_dict(json.loads(out.read_text()))
-    assert json.loads(capsys.readouterr().out) == result.to_dict()
+    assert VerifyResult.from_dict(json.loads(capsys.readouterr().out)) == result
     rows = {(row.runtime, row.precision): row for row in result.quality}
     assert rows["torch", "float32"].num_images == 3
     assert rows["onnx", "float32"].pq == rows["torch", "float32"].pq
