@@ -24,6 +24,17 @@ class Point:
     color: str
     is_hollow: bool = False
     detail: str = ""
+    radius: float = 5.5
+
+
+@dataclass(frozen=True)
+class Line:
+    """One course over time: (minutes, value) in rising order."""
+
+    label: str
+    color: str
+    points: tuple[tuple[float, float], ...]
+    is_dashed: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,7 @@ def scatter(
         body.append(f'<text class="dim" x="{frame.left + frame.width - 6:.1f}" y="{y - 5:.1f}" text-anchor="end">')
         body.append(f"{html.escape(name)}</text>")
     body += [_polyline(frame, [(p.x, p.y) for p in trail], trail[0].color, width=1.0) for trail in trails if trail]
-    taken = [(frame.x(p.x) - 6, frame.y(p.y) - 6, 12.0, 12.0) for p in points]
+    taken = [(frame.x(p.x) - p.radius, frame.y(p.y) - p.radius, 2 * p.radius, 2 * p.radius) for p in points]
     for name, value in lines.items():
         width = 6.4 * len(name) + 12
         taken.append((frame.left + frame.width - width, frame.y(value) - 17, width, 14.0))
@@ -75,15 +86,29 @@ def scatter(
         for a, b in itertools.pairwise(sorted(trail, key=lambda p: p.x)):
             top, bottom = sorted((frame.y(a.y), frame.y(b.y)))
             taken.append((frame.x(a.x), top - 1, frame.x(b.x) - frame.x(a.x), bottom - top + 2))
-    for point in points:
+    for point in sorted(points, key=lambda point: -point.radius):
         x, y = frame.x(point.x), frame.y(point.y)
-        fill = "var(--card)" if point.is_hollow else point.color
+        fill = "none" if point.is_hollow else point.color
         body.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="{fill}" stroke="{point.color}" stroke-width="2">'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{point.radius:.1f}" fill="{fill}" fill-opacity="0.6" '
+            f'stroke="{point.color}" stroke-width="2" pointer-events="all">'
             f"<title>{html.escape(point.detail or point.label)}</title></circle>"
         )
-    body += [_label(p.label, frame.x(p.x), frame.y(p.y), frame, taken) for p in points if p.label]
+    body += [_label(p.label, frame.x(p.x), frame.y(p.y), p.radius, frame, taken) for p in points if p.label]
     return _svg(820, 396, body, f"{y_title} against {x_title}")
+
+
+def timeline(lines: Sequence[Line], *, y_title: str) -> str:
+    """Courses over minutes from zero up, so that a curve that looks twice as high is."""
+    top = max(y for line in lines for _, y in line.points) * 1.1
+    frame = _Frame(64, 16, 500, 220, (0.0, max(x for line in lines for x, _ in line.points)), (0.0, top))
+    body = [_grid(frame, _ticks(*frame.x_range), _ticks(0.0, top), "minutes", y_title)]
+    ends = _spread([(line.points[-1][1], line.label) for line in lines], frame)
+    for line in lines:
+        body.append(_polyline(frame, line.points, line.color, is_dashed=line.is_dashed))
+        body.append(f'<text x="{frame.left + frame.width + 8:.1f}" y="{ends[line.label] + 4:.1f}" fill="{line.color}">')
+        body.append(f"{html.escape(line.label)} {line.points[-1][1]:.2f}</text>")
+    return _svg(820, 290, body, f"{y_title} over minutes")
 
 
 def curves(steps: Sequence[int], losses: Mapping[str, Sequence[float]], pq: Sequence[tuple[int, float]]) -> str:
@@ -159,15 +184,22 @@ def _grid(frame: _Frame, x_ticks: Sequence[float], y_ticks: Sequence[float], x_t
     return "".join(parts)
 
 
-def _polyline(frame: _Frame, line: Sequence[tuple[float, float]], color: str, *, width: float = 1.8) -> str:
+def _polyline(
+    frame: _Frame, line: Sequence[tuple[float, float]], color: str, *, width: float = 1.8, is_dashed: bool = False
+) -> str:
     path = "M" + "L".join(f"{frame.x(x):.1f} {frame.y(y):.1f}" for x, y in line) if line else ""
-    return f'<path d="{path}" fill="none" stroke="{color}" stroke-width="{width}" stroke-linejoin="round"/>'
+    dashes = ' stroke-dasharray="5 3"' if is_dashed else ""
+    style = f'stroke="{color}" stroke-width="{width}" stroke-linejoin="round"{dashes}'
+    return f'<path d="{path}" fill="none" {style}/>'
 
 
-def _label(text: str, x: float, y: float, frame: _Frame, taken: list[tuple[float, float, float, float]]) -> str:
+def _label(
+    text: str, x: float, y: float, radius: float, frame: _Frame, taken: list[tuple[float, float, float, float]]
+) -> str:
     """Writes beside a point where no other label or point is, with a thin line where that is not next to it."""
     width, height = 6.4 * len(text) + 4, 14.0
-    offsets = [(10.0, 0.0), (-10.0 - width, 0.0), (-width / 2, -16.0), (-width / 2, 16.0)]
+    aside, above = radius + 4.5, radius + 10.5
+    offsets = [(aside, 0.0), (-aside - width, 0.0), (-width / 2, -above), (-width / 2, above)]
     offsets += [
         (dx, dy * sign) for dy in (20.0, 36.0, 52.0, 68.0, 84.0) for sign in (-1, 1) for dx in (12.0, -12.0 - width)
     ]

@@ -93,7 +93,7 @@ def one_core_ways(folder: PanopticFolder, config: DataConfig, count: int) -> dic
     return {
         "decode JPEG + PNG": lambda: [(read_image(jpeg), IdReader().read(png)) for jpeg, png in files(folder)],
         "decode both with Pillow": lambda: [(read_image(jpeg), read_image(png)) for jpeg, png in files(folder)],
-        "decode, check + number ids": lambda: [folder.numbered(index) for index in range(count)],
+        "decode, check + number ids": lambda: [folder.numbered(index).photo.pixels() for index in range(count)],
         "decode, count areas + boxes": lambda: [folder[index] for index in range(count)],
         "loader": lambda: list(batches(folder, config, count)),
         "loader, copy-paste 0.5": lambda: list(batches(folder, pasting, count)),

@@ -17,7 +17,7 @@ say() { [ -z "$2" ] || printf '%s=%s\n' "$1" "$2"; }
 say machine "$(uname -m)"
 say system "$(uname -s)"
 say release "$(uname -r)"
-say cores "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
+say cores "$(getconf _NPROCESSORS_ONLN 2>/dev/null || nproc --all)" # nproc alone obeys OMP_NUM_THREADS
 say kib "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)"
 say bytes "$(sysctl -n hw.memsize)"
 say processor "$(sysctl -n machdep.cpu.brand_string)"

@@ -25,8 +25,10 @@ HAND_OVER = "call of the delegate"
 _READERS = {
     "executorch": "edgeseg.bench.profile_executorch",
     "litert": "edgeseg.bench.profile_litert",
+    "litert-small": "edgeseg.bench.profile_litert",
     "coreml": "edgeseg.bench.profile_coreml",
     "onnx": "edgeseg.bench.profile_onnx",
+    "onnx-small": "edgeseg.bench.profile_onnx",
 }
 """A runtime's reader is one file with `profile(request)`, and a line here."""
 

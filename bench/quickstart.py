@@ -16,6 +16,7 @@ from edgeseg.bench.coverage import cover_bundle
 from edgeseg.bench.machine import this_machine
 from edgeseg.bench.measurement import write_measurements
 from edgeseg.bench.report import write_report
+from edgeseg.bench.report_bundle import verdict_of
 from edgeseg.bench.report_data import (
     ArtifactReport,
     CategoryScore,
@@ -26,18 +27,19 @@ from edgeseg.bench.report_data import (
     ReportData,
     Score,
     TrainingCurve,
-    Verdict,
 )
+from edgeseg.bench.report_examples import Answer, compared_example
 from edgeseg.bench.run import bench_bundle, reference_target
+from edgeseg.bench.worker import REFERENCE
 from edgeseg.config import load_config
 from edgeseg.data.coco_panoptic import PanopticFolder
 from edgeseg.data.street import make_street
+from edgeseg.data.transforms import letterbox
 from edgeseg.display import progress, say
 from edgeseg.engine.evaluate import Predictor, evaluate_metrics, segment_image
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.export.bundle import Bundle, open_bundle
 from edgeseg.export.run import export_run, open_bundle_source
-from edgeseg.export.verify import floor_of
 from edgeseg.quantize.run import open_checkpoint_source, quantize_checkpoint
 from edgeseg.structures import Category, CheckError, Sample
 from edgeseg.visualize import draw_panoptic
@@ -114,7 +116,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
         facts=_facts(trainer, bundle, spent),
         categories=train.categories,
         examples=tuple(
-            _example(val[i * len(val) // EXAMPLES], predictors, config.data.image_size, train.categories)
+            _compared(val[i * len(val) // EXAMPLES], predictors, config.data.image_size, train.categories)
             for i in range(EXAMPLES)
         ),
         category_scores=_category_scores(train.categories, scores),
@@ -184,16 +186,35 @@ def _facts(trainer: Trainer, bundle: Bundle, minutes: float) -> tuple[tuple[str,
     )
 
 
+def _compared(
+    sample: Sample, predictors: dict[str, Predictor], size: tuple[int, int], categories: tuple[Category, ...]
+) -> Example:
+    """The photo, the truth, and what each model sees, files beside a map of where they differ from torch."""
+    image, _ = letterbox(sample.image, size)
+    merged = {tuple(name.split()): predictor(image) for name, predictor in predictors.items()}
+    return compared_example(
+        sample.file_name,
+        image,
+        {precision: answer for (runtime, precision), answer in merged.items() if runtime == REFERENCE},
+        {f"{r} {p}": Answer(answer, p) for (r, p), answer in merged.items() if r != REFERENCE},
+        categories,
+        before=_photo_and_truth(sample, categories),
+    )
+
+
+def _photo_and_truth(sample: Sample, categories: tuple[Category, ...]) -> list[Picture]:
+    truth = draw_panoptic(sample.image, sample.panoptic_map, sample.segments, categories)
+    return [Picture("photo", sample.image), Picture("truth", truth)]
+
+
 def _example(
     sample: Sample, predictors: dict[str, Predictor], size: tuple[int, int], categories: tuple[Category, ...]
 ) -> Example:
     def overlay(predictor: Predictor) -> NDArray[np.uint8]:
         return draw_panoptic(sample.image, *segment_image(predictor, sample.image, size, categories), categories)
 
-    truth = draw_panoptic(sample.image, sample.panoptic_map, sample.segments, categories)
-    pictures = [Picture("photo", sample.image), Picture("truth", truth)]
-    pictures += [Picture(name, overlay(predictor)) for name, predictor in predictors.items()]
-    return Example(sample.file_name, tuple(pictures))
+    pictures = [Picture(name, overlay(predictor)) for name, predictor in predictors.items()]
+    return Example(sample.file_name, (*_photo_and_truth(sample, categories), *pictures))
 
 
 def _mistakes(name: str, scores: Scores, predictor: Predictor, val: PanopticFolder, size: tuple[int, int]) -> Mistakes:
@@ -235,8 +256,7 @@ def _artifact_reports(
         reports.append(ArtifactReport(name, file, "torch", precision, "app", size, total, things, stuff))
     for artifact in bundle.artifacts:
         name = f"{artifact.runtime} {artifact.precision}"
-        floor = floor_of(artifact.precision)
-        verdict = Verdict(artifact.verify.pixels_equal, floor, True, artifact.verify.engine)
+        verdict = verdict_of(artifact)
         reports.append(
             ArtifactReport(
                 name,

@@ -7,9 +7,16 @@ import os
 from pathlib import Path
 from string import Template
 
-from edgeseg.bench import report_sections as sections
-from edgeseg.bench.report_coverage import operator_costs
+from edgeseg.bench import report_devices as devices
+from edgeseg.bench import report_latency as latency
+from edgeseg.bench import report_overview as overview
+from edgeseg.bench import report_pictures as pictures
+from edgeseg.bench import report_quality as quality
+from edgeseg.bench import report_verify as proofs
+from edgeseg.bench.report_choice import choice
+from edgeseg.bench.report_coverage import beside_latency, operator_costs
 from edgeseg.bench.report_data import ReportData
+from edgeseg.bench.report_markup import facts
 
 _TEMPLATE = Path(__file__).with_name("report.html")
 
@@ -17,18 +24,25 @@ _TEMPLATE = Path(__file__).with_name("report.html")
 def render_report(data: ReportData) -> str:
     """The report as HTML: no network, no script; the same data give the same bytes."""
     parts = [
-        sections.facts(data.facts),
-        sections.headlines(data),
-        sections.pictures(data.examples, data.categories) if data.examples else "",
-        sections.latency_against_quality(data),
-        sections.artifact_table(data),
-        sections.latency_table(data),
-        sections.category_table(data.category_scores) if data.category_scores else "",
-        sections.mistakes(data.mistakes) if data.mistakes else "",
-        sections.coverage_and_verdicts(data.artifacts),
+        facts(data.facts),
+        overview.headlines(data),
+        choice(data),
+        pictures.pictures(data.examples, data.categories) if data.examples else "",
+        latency.latency_against_quality(data),
+        quality.artifact_table(data),
+        devices.side_by_side(data),
+        latency.latency_table(data),
+        devices.sustained(data),
+        devices.imported(data.imported),
+        quality.category_table(data.category_scores) if data.category_scores else "",
+        pictures.mistakes(data.mistakes) if data.mistakes else "",
+        proofs.verdicts(data.artifacts),
+        proofs.ladder(data.proof),
+        beside_latency(data),
         operator_costs(data.coverage, {artifact.file: artifact.name for artifact in data.artifacts}),
-        sections.training(data.curve),
-        sections.closing(data),
+        overview.training(data.curve),
+        overview.missing(data),
+        overview.closing(data),
     ]
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(title=html.escape(data.title), summary=html.escape(data.summary), body="\n".join(parts))

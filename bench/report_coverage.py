@@ -1,4 +1,4 @@
-"""The report's section on where each file's time goes."""
+"""The report's operators: which run outside the accelerator library, and where each file's time goes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,44 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from edgeseg.bench.coverage import ArtifactCoverage, OperatorRow
+from edgeseg.bench.report_data import ArtifactReport, ReportData
+from edgeseg.bench.report_markup import num, section, table
 
 MAX_ROWS = 8
 """Of each file; the rest stands in one row."""
+
+
+def beside_latency(data: ReportData) -> str:
+    """What each file delegated, beside its latency at one thread on the first real device."""
+    covered = [artifact for artifact in data.artifacts if artifact.coverage]
+    if not covered:
+        return ""
+    device = next((device for device in data.devices if not device.emulated), None)
+    p50 = {m.artifact: m.latency.p50_ms for m in device.rows if m.threads == 1 and m.latency} if device else {}
+    outside = {profile.file: profile.outside_share for profile in data.coverage}
+    note = "What the runtime's accelerator library runs, in how many pieces, and what it left to plain kernels." + (
+        f" Latency: one thread on {device.label}." if device and p50 else ""
+    )
+    heads = ["artifact", "delegate", "p50 ms", "time outside", "pieces", "operators", "inside", "left outside"]
+    rows = [_delegated(artifact, p50.get(artifact.file), outside.get(artifact.file)) for artifact in covered]
+    return section("What each file delegated", note, [table(heads, rows, left=2, last_left=True)])
+
+
+def _delegated(artifact: ArtifactReport, p50_ms: float | None, outside_share: float | None) -> str:
+    coverage = artifact.coverage
+    assert coverage is not None
+    total = sum(coverage.operators.values()) if coverage.operators is not None else None
+    if coverage.outside is None:
+        outside, inside = "known on the device only", "–"
+    else:
+        listed = sorted(coverage.outside.items(), key=lambda item: (-item[1], item[0]))
+        outside = ", ".join(f"{operator} x{n}" if n > 1 else operator for operator, n in listed) or "nothing"
+        inside = f"{1 - sum(coverage.outside.values()) / total:.0%}" if total else "–"
+    texts = ["–" if p50_ms is None else f"{p50_ms:.2f}", "–" if outside_share is None else f"{outside_share:.1%}"]
+    texts += ["–" if coverage.num_delegates is None else str(coverage.num_delegates)]
+    numbers = "".join(map(num, [*texts, "–" if total is None else str(total), inside]))
+    words = f"<td>{escape(artifact.name)}</td><td class='wrap'>{escape(coverage.delegate)}</td>"
+    return f"<tr>{words}{numbers}<td class='wrap'>{escape(outside)}</td></tr>"
 
 
 def operator_costs(covered: Sequence[ArtifactCoverage], names: Mapping[str, str]) -> str:

@@ -107,7 +107,7 @@ def bench_bundle(
         CheckError: An artifact could not be run.
     """
     bundle = open_bundle(path)
-    targets = [*also, *(_target(bundle, artifact) for artifact in bundle.artifacts)]
+    targets = [*also, *(target_of(bundle, artifact) for artifact in bundle.artifacts)]
     counts = tuple(threads) or tuple(sorted({1, usable_cores()}))
     num_jobs = rounds * len(set(counts)) * sum(reason_not_timed(target) == "" for target in targets)
     with progress("timing", num_jobs, quiet=quiet) as advance:
@@ -225,7 +225,7 @@ class _Fleet:
         if unknown := set(wanted) - {artifact.runtime for artifact in self._bundle.artifacts}:
             held = ", ".join(sorted({artifact.runtime for artifact in self._bundle.artifacts}))
             raise InputError(f"{self._bundle.path} holds nothing for {min(unknown)}; it holds {held}")
-        targets = [_target(self._bundle, a) for a in self._bundle.artifacts if not wanted or a.runtime in wanted]
+        targets = [target_of(self._bundle, a) for a in self._bundle.artifacts if not wanted or a.runtime in wanted]
         if all(reason_not_timed(target, station) for target in targets):
             raise InputError(f"{station.shell.name} can run nothing of {self._bundle.path}; {_ways(station)}")
         return targets
@@ -304,7 +304,8 @@ def reference_target(checkpoint: Path, bundle: Bundle) -> Target:
     )
 
 
-def _target(bundle: Bundle, artifact: Artifact) -> Target:
+def target_of(bundle: Bundle, artifact: Artifact) -> Target:
+    """An artifact of a bundle as something to time."""
     return Target(
         path=bundle.path / artifact.file,
         bundle=bundle.path.name,

@@ -67,7 +67,7 @@ class SmallBackbone(Backbone):
 
 
 @register_backbone("spec_small")
-def spec_small() -> Backbone:
+def spec_small(config: ModelConfig, image_size: tuple[int, int]) -> Backbone:
     """The backbone of apps/spec/tiny.edgeseg."""
     return SmallBackbone()
 

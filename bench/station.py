@@ -222,11 +222,11 @@ class Station:
         return ["taskset", f"{mask:x}", *command] if mask else command
 
 
-def write_worker(path: Path) -> Path:
-    """The Python worker as a zip file that needs numpy and a runtime's package, and nothing else."""
+def write_worker(path: Path, names: Sequence[str] = _WORKER) -> Path:
+    """The Python worker, or other files of edgeseg, as a zip file for another machine's or environment's Python."""
     root = Path(__file__).resolve().parents[1]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        for name in _WORKER:
+        for name in names:
             source = root / name
             file.write(source if source.exists() else root / name.removeprefix("edgeseg/"), name)
     return path

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 import tyro
 
 from edgeseg.cli_app import app
-from edgeseg.cli_args import PROGRAM, Flat, Output, Result, Verb, parse, verb_list
+from edgeseg.cli_args import LIST, PROGRAM, Flat, Output, Result, Verb, parse, verb_list, with_value
 from edgeseg.cli_bench import bench, devices
 from edgeseg.cli_bundle import export, inspect, verify
 from edgeseg.cli_coverage import coverage
@@ -25,6 +25,7 @@ from edgeseg.cli_eval import evaluate, predict
 from edgeseg.cli_models import models
 from edgeseg.cli_pack import pack, unpack
 from edgeseg.cli_quantize import quantize
+from edgeseg.cli_train import ablate, pseudo_label
 from edgeseg.config import Config, config_names, load_config, nearest
 from edgeseg.structures import CheckError, InputError
 
@@ -38,6 +39,10 @@ class TrainArgs:
     """Folder for last.safetensors, best.safetensors, metrics.jsonl."""
     resume: bool = False
     """Continue from OUT/last.safetensors."""
+    pretrained: str | None = None
+    """Short for --train.pretrained: a file of backbone weights; alone, those that are published (a download)."""
+    teacher: Path | None = None
+    """Short for --train.teacher: a trained checkpoint to learn from beside the labels."""
     output: Flat = field(default_factory=Output)
 
 
@@ -50,7 +55,12 @@ def train(argv: Sequence[str]) -> Result:
                 f"usage: {PROGRAM} train CONFIG --data.root FOLDER; CONFIG is one of {names}, or a .toml file"
             )
         argv = ["street", *argv]
-    args = parse(TrainArgs, argv[1:], f"train {argv[0]}", default=TrainArgs(config=load_config(argv[0])))
+    options = with_value("--pretrained", "hub", argv[1:])
+    args = parse(TrainArgs, options, f"train {argv[0]}", default=TrainArgs(config=load_config(argv[0])))
+    if args.pretrained is not None:
+        args = replace(args, config=replace(args.config, train=replace(args.config.train, pretrained=args.pretrained)))
+    if args.teacher is not None:
+        args = replace(args, config=replace(args.config, train=replace(args.config.train, teacher=args.teacher)))
     if args.config.data.root is None:
         raise InputError(f"train needs a COCO panoptic folder: {PROGRAM} train {argv[0]} --data.root FOLDER")
 
@@ -114,6 +124,8 @@ VERBS: dict[str, Verb] = {
     "quickstart": quickstart,
     "data": data,
     "train": train,
+    "ablate": ablate,
+    "pseudo-label": pseudo_label,
     "eval": evaluate,
     "predict": predict,
     "quantize": quantize,
@@ -160,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130  # as a shell reports SIGINT
     failed = result.get("failed")  # a check that has a whole document to show for it
     if int(os.environ.get("RANK", "0")) == 0:
-        print(json.dumps(result) if as_json else _readable(argv, result))
+        print(json.dumps(result.get(LIST, result)) if as_json else _readable(argv, result))
         if failed:
             print(f"{PROGRAM}: {failed}", file=sys.stderr)
     return 1 if failed else 0

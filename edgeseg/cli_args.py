@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -19,6 +20,9 @@ Verb = Callable[[Sequence[str]], Result]
 """Options as typed -> what `--json` prints."""
 
 PROGRAM = "edgeseg"
+
+LIST = "list"
+"""Key of a result that is a list: `--json` prints the list alone."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,18 @@ def words(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(word for part in given for word in part.split(",") if word)
 
 
+def with_value(option: str, value: str, argv: Sequence[str]) -> list[str]:
+    """Options as typed, a value put behind one that stands alone."""
+    spelt: list[str] = []
+    for word, following in zip_longest(argv, argv[1:], fillvalue="-"):
+        spelt += [word, value] if word == option and following.startswith("-") else [word]
+    return spelt
+
+
 def verb_list(program: str, verbs: Mapping[str, Verb]) -> str:
     """The help of a command that has verbs: one line each."""
     lines = [f"usage: {program} VERB ...   ({program} VERB --help for its options)", ""]
-    return "\n".join(lines + [f"  {name:<11} {verb.__doc__}" for name, verb in verbs.items()])
+    return "\n".join(lines + [f"  {name:<12} {verb.__doc__}" for name, verb in verbs.items()])
 
 
 def _first_complaint(box: str) -> str:

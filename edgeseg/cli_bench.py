@@ -1,4 +1,4 @@
-"""The verbs that measure: `edgeseg bench`, `bench import`, `devices`."""
+"""The verbs that measure: `edgeseg bench`, `bench compare`, `bench report`, `bench import`, `devices`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Annotated
 
 import tyro
 
-from edgeseg.cli_args import Flat, Output, Result, parse, words
+from edgeseg.cli_args import Flat, Output, Result, Verb, parse, words
 
 
 @dataclass(frozen=True)
 class BenchArgs:
     """Times every artifact of a bundle on this computer or on devices, each in a process of its own.
 
-    docs/benchmarking.md says what to type for a phone or a board and what each number means. `edgeseg bench import
-    FILE` adds another tool's result.
+    docs/benchmarking.md says what to type for a phone or a board and what each number means. `edgeseg bench compare
+    A B` says which of two is faster; `edgeseg bench report BUNDLE` draws it all; `edgeseg bench import FILE` adds
+    another tool's result.
     """
 
     bundle: tyro.conf.Positional[Path]
@@ -61,8 +62,8 @@ class BenchArgs:
 
 def bench(argv: Sequence[str]) -> Result:
     """Time a bundle, here or on devices: edgeseg bench NAME.edgeseg --on adb:SERIAL"""
-    if argv[:1] == ["import"]:
-        return import_result(argv[1:])
+    if argv[:1] and argv[0] in _MORE:
+        return _MORE[argv[0]](argv[1:])
     args = parse(BenchArgs, _joined(argv, "--on"), "bench")
     from edgeseg.bench.devices import read_known
     from edgeseg.bench.run import Settings, bench_to_file, open_split, parse_cpus
@@ -86,6 +87,62 @@ def bench(argv: Sequence[str]) -> Result:
 
 
 @dataclass(frozen=True)
+class CompareArgs:
+    """Says whether B is faster than A, with the interval that noise leaves, or that noise forbids a verdict.
+
+    Bundles and files of bundles are run now, A B A B, each block in a process of its own; measurements are compared
+    round by round where both were made in one run. docs/benchmarking.md says how to read the answer.
+    """
+
+    a: tyro.conf.Positional[Path]
+    """NAME.edgeseg, NAME.edgeseg/FILE, or measurements: FILE.jsonl, FILE.jsonl/ARTIFACT, or the folder of one."""
+    b: tyro.conf.Positional[Path]
+    """Another of the same kind."""
+    on: str = "local"
+    """Where to run: local, adb:SERIAL or ssh:USER@HOST[:PORT]."""
+    threads: tuple[int, ...] = (1,)
+    """Thread counts, each a comparison of its own."""
+    pairs: int = 12
+    """Blocks of A beside one of B; fewer than 6 give no verdict."""
+    seconds: float = 1.0
+    """Timed calls of a block."""
+    runtimes: tuple[str, ...] = ()
+    """Of bundles, only these; all by default."""
+    cpus: str = ""
+    """Processors to pin to, such as 4-7."""
+    runner: Path | None = None
+    """Folder with the native runner for the device (docs/native.md); its Python by default."""
+    cooldown: float = 30.0
+    """Longest wait, in seconds, for a device to cool down before a round."""
+    devices: Path | None = None
+    """devices.toml; ~/.config/edgeseg/devices.toml by default."""
+    out: Path | None = None
+    """Measurements file to add the blocks to; they are not kept by default."""
+    output: Flat = field(default_factory=Output)
+
+
+def compare_two(argv: Sequence[str]) -> Result:
+    """Say which is faster: edgeseg bench compare A B"""
+    args = parse(CompareArgs, argv, "bench compare")
+    from edgeseg.bench.compare import Settings, compare
+    from edgeseg.bench.devices import read_known
+    from edgeseg.bench.run import parse_cpus
+
+    settings = Settings(
+        on=args.on,
+        threads=args.threads,
+        pairs=args.pairs,
+        seconds=args.seconds,
+        runtimes=words(args.runtimes),
+        cpus=parse_cpus(args.cpus) if args.cpus else (),
+        runner=args.runner,
+        cooldown_seconds=args.cooldown,
+    )
+    known = read_known(args.devices)
+    return compare(args.a, args.b, settings=settings, known=known, out=args.out, quiet=args.output.quiet)
+
+
+@dataclass(frozen=True)
 class ImportArgs:
     """Adds the result of another benchmark tool to a file of imported results, labelled as such."""
 
@@ -104,6 +161,51 @@ def import_result(argv: Sequence[str]) -> Result:
     from edgeseg.bench.imported import import_to_file
 
     return import_to_file(args.result, args.name, args.out)
+
+
+@dataclass(frozen=True)
+class ReportArgs:
+    """Writes one HTML file that shows a bundle: pictures with difference maps, proofs, latencies of every device.
+
+    docs/benchmarking.md says what each section means and where its numbers come from.
+    """
+
+    bundle: tyro.conf.Positional[Path]
+    """NAME.edgeseg"""
+    measurements: tuple[Path, ...] = ()
+    """Files of `edgeseg bench`, of one device or several; BUNDLE/../measurements.jsonl by default, if it is there."""
+    imported: tuple[Path, ...] = ()
+    """Files of `edgeseg bench import`."""
+    verified: Path | None = None
+    """What `edgeseg verify BUNDLE --data FOLDER --out FILE` wrote: its ladder, and every file's quality."""
+    pictures: int = 3
+    """Golden images that every file answers here; 0 = none."""
+    profile: float = 0.0
+    """Seconds to profile each file here, for where its time goes; 0 = do not."""
+    out: Path | None = None
+    """HTML file; BUNDLE/../report.html by default."""
+    output: Flat = field(default_factory=Output)
+
+
+def report(argv: Sequence[str]) -> Result:
+    """Write a report: edgeseg bench report NAME.edgeseg"""
+    args = parse(ReportArgs, argv, "bench report")
+    from edgeseg.bench.report_bundle import report_bundle
+
+    return report_bundle(
+        args.bundle,
+        args.out,
+        measurements=args.measurements,
+        imported=args.imported,
+        verified=args.verified,
+        num_pictures=args.pictures,
+        profile_seconds=args.profile,
+        quiet=args.output.quiet,
+    )
+
+
+_MORE: dict[str, Verb] = {"compare": compare_two, "import": import_result, "report": report}
+"""Words that may stand where a bundle does."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from edgeseg.cli_args import PROGRAM, Flat, Output, Result, parse
-from edgeseg.structures import InputError
+from edgeseg.structures import InputError, TaskName
 
 if TYPE_CHECKING:
     from edgeseg.engine.source import Source
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EvalArgs:
-    """Scores a checkpoint, a bundle, or any COCO panoptic prediction: PQ, SQ, RQ."""
+    """Scores a checkpoint, a bundle, or any COCO panoptic prediction: PQ, SQ, RQ, or another task's measure."""
 
     source: tyro.conf.Positional[Path | None] = None
     """Checkpoint file, run folder, or NAME.edgeseg bundle."""
@@ -34,6 +34,8 @@ class EvalArgs:
     """Of a bundle: executorch, litert, coreml or onnx."""
     precision: str | None = None
     """Of a bundle: float32 or int8."""
+    task: TaskName = "panoptic"
+    """What is asked of the slots: panoptic (PQ), instance (mask AP) or semantic (mIoU); one network answers all."""
     pred: Path | None = None
     """Instead of a source: a prediction's COCO panoptic JSON."""
     gt: Path | None = None
@@ -43,7 +45,8 @@ class EvalArgs:
     gt_folder: Path | None = None
     """PNG folder of --gt; beside it, of the same name, by default."""
     metrics: tuple[str, ...] = ("pq",)
-    """pq is always taken; also pq_by_size, pc, miou, ap, boundary_pq, confusion, worst (docs/metrics.md)."""
+    """Of the panoptic task: pq is always taken; also pq_by_size, pc, miou, ap, boundary_pq, confusion, worst
+    (docs/metrics.md)."""
     num_workers: int = 0
     """With --pred: processes; 0 works in this one."""
     sequences: bool = False
@@ -60,14 +63,19 @@ def evaluate(argv: Sequence[str]) -> Result:
         raise InputError(
             f"eval takes a checkpoint or bundle ({PROGRAM} eval SOURCE), or --pred P.json with --gt G.json"
         )
+    if args.pred is not None and args.task != "panoptic":
+        raise InputError(f"--task {args.task} is asked of a network's slots; --pred is a finished panoptic prediction")
     if args.vpq_windows and not args.sequences:
         raise InputError("--vpq-windows goes with --sequences; add that")
     from edgeseg.metrics.evaluation import metric_names
+    from edgeseg.tasks import MEASURE
 
     metrics = metric_names(args.metrics)
     if args.pred is not None and args.gt is not None:
         return _score_prediction(args, args.pred, args.gt, metrics)
     assert args.source is not None
+    if args.task != "panoptic" and metrics != ("pq",):
+        raise InputError(f"--task {args.task} has its own measure ({MEASURE[args.task]}); leave --metrics out")
     if args.num_workers or args.sequences:
         given = "--num-workers" if args.num_workers else "--sequences"
         raise InputError(f"{given} goes with --pred; a network is scored image by image, in one process")
@@ -76,7 +84,7 @@ def evaluate(argv: Sequence[str]) -> Result:
     from edgeseg.display import progress
     from edgeseg.engine.evaluate import evaluate_metrics, require_same_categories
 
-    source = _open_source(args.source, args.runtime, args.precision)
+    source = _open_source(args.source, args.runtime, args.precision, args.task)
     root = args.data or source.data_root
     if root is None:
         raise InputError(f"{args.source} does not say what it was trained on; give --data FOLDER")
@@ -87,13 +95,16 @@ def evaluate(argv: Sequence[str]) -> Result:
         evaluation = evaluate_metrics(
             source.predictor,
             samples,
-            metrics,
+            metrics if args.task == "panoptic" else (MEASURE[args.task],),
             size=source.image_size,
             categories=source.categories,
             max_images=args.max_images,
             on_progress=lambda done, of: advance(1),
         )
-    return evaluation.to_dict()
+    result: Result = evaluation.to_dict()
+    if args.task != "panoptic":
+        result = {"task": args.task, MEASURE[args.task]: result[MEASURE[args.task]]}
+    return result | {"segments_beyond_slots": evaluation.segments_beyond_slots}
 
 
 def _score_prediction(args: EvalArgs, pred: Path, gt: Path, metrics: Sequence[str]) -> Result:
@@ -123,6 +134,9 @@ class PredictArgs:
     """Checkpoint file, run folder, or NAME.edgeseg bundle."""
     images: tyro.conf.Positional[tuple[str, ...]]
     """Photos: files, folders, globs."""
+    task: TaskName = "panoptic"
+    """What is asked of the slots: panoptic; instance (things alone, weak ones too, with scores); or semantic (one
+    segment for each category)."""
     out: Path = Path("predictions")
     """Folder for overlays/, panoptic/ and panoptic.json."""
     runtime: str | None = None
@@ -139,7 +153,7 @@ def predict(argv: Sequence[str]) -> Result:
     from edgeseg.engine.predict import find_images, predict_images
 
     images = find_images(args.images)
-    source = _open_source(args.source, args.runtime, args.precision)
+    source = _open_source(args.source, args.runtime, args.precision, args.task)
     with progress("segmenting", len(images), quiet=args.output.quiet) as advance:
         photos = predict_images(
             source.predictor,
@@ -152,14 +166,14 @@ def predict(argv: Sequence[str]) -> Result:
     return {"out": str(args.out), "panoptic_json": str(args.out / "panoptic.json"), "images": photos}
 
 
-def _open_source(path: Path, runtime: str | None, precision: str | None) -> Source:
+def _open_source(path: Path, runtime: str | None, precision: str | None, task: TaskName) -> Source:
     """A checkpoint through torch, or a bundle through a runtime."""
     if path.suffix == ".edgeseg" or (path / "bundle.json").is_file():
         from edgeseg.export.run import open_bundle_source
 
-        return open_bundle_source(path, runtime, precision)
+        return open_bundle_source(path, runtime, precision, task)
     if runtime is not None:
         raise InputError(f"--runtime {runtime} goes with a bundle; {path} is not one (NAME.edgeseg)")
     from edgeseg.quantize.run import open_checkpoint_source
 
-    return open_checkpoint_source(path, precision)
+    return open_checkpoint_source(path, precision, task)

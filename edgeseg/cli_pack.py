@@ -16,7 +16,7 @@ class PackArgs:
     """Stores an artifact's ternary weights five to a byte and deflates the rest (docs/ternary.md)."""
 
     artifact: tyro.conf.Positional[Path]
-    """A .pte, .tflite or .onnx file of a ternary recipe."""
+    """A .pte, .tflite or .onnx file of a ternary recipe, or the bundle's weights.safetensors."""
     out: Path | None = None
     """File to write; ARTIFACT.packed by default."""
     output: Flat = field(default_factory=Output)

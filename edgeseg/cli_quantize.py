@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from edgeseg.cli_args import Flat, Output, Result, parse
+from edgeseg.cli_args import Flat, Output, Result, parse, words
 from edgeseg.structures import InputError
 
 
@@ -30,8 +30,13 @@ class QuantizeArgs:
     """Training steps instead of the recipe's."""
     out: Path | None = None
     """File to write; RUN/RECIPE.safetensors by default."""
+    runtimes: tuple[str, ...] = ()
+    """That the result is meant for; a recipe that one can't hold is refused. By default executorch, litert, coreml and
+    onnx."""
+    resume: bool = False
+    """Continue a training that was interrupted; its state stands beside the result, RECIPE.partial."""
     force: bool = False
-    """Calibrate on fewer than 32 images too."""
+    """Calibrate on fewer than 32 images too, or on noise."""
     analyse: bool = False
     """Write nothing; show what each layer's weights lose by the recipe."""
     images: int = 0
@@ -40,6 +45,8 @@ class QuantizeArgs:
     """With --analyse: bytes that the weights may take (500KB); writes RECIPE-mixed.toml, 8 bits where they matter."""
     max_pq_drop: float | None = None
     """With --analyse: points of PQ that may be lost before training; writes RECIPE-mixed.toml."""
+    plot: Path | None = None
+    """With --analyse: SVG file to write, SQNR and PQ lost (or divergence) of each layer."""
     output: Flat = field(default_factory=Output)
 
 
@@ -48,8 +55,9 @@ def quantize(argv: Sequence[str]) -> Result:
     args = parse(QuantizeArgs, argv, "quantize")
     if args.analyse:
         return _analyse(args)
-    if args.budget is not None or args.max_pq_drop is not None or args.images:
-        raise InputError("--budget, --max-pq-drop and --images go with --analyse")
+    if args.budget is not None or args.max_pq_drop is not None or args.images or args.plot:
+        raise InputError("--budget, --max-pq-drop, --images and --plot go with --analyse")
+    from edgeseg.quantize.forms import ALWAYS_MADE
     from edgeseg.quantize.run import quantize_checkpoint
 
     return quantize_checkpoint(
@@ -59,6 +67,8 @@ def quantize(argv: Sequence[str]) -> Result:
         args.steps,
         args.out,
         data_format=args.format,
+        runtimes=words(args.runtimes) or ALWAYS_MADE,
+        resume=args.resume,
         force=args.force,
         quiet=args.output.quiet,
     )
@@ -67,7 +77,9 @@ def quantize(argv: Sequence[str]) -> Result:
 def _analyse(args: QuantizeArgs) -> Result:
     if args.budget is not None and args.max_pq_drop is not None:
         raise InputError("--budget and --max-pq-drop exclude each other; give one")
-    from edgeseg.quantize.run import analyse_checkpoint
+    if args.resume or args.runtimes:
+        raise InputError("--resume and --runtimes do not go with --analyse, which trains nothing")
+    from edgeseg.quantize.analysis import analyse_checkpoint
 
     return analyse_checkpoint(
         args.source,
@@ -78,6 +90,8 @@ def _analyse(args: QuantizeArgs) -> Result:
         images=args.images,
         budget=None if args.budget is None else to_bytes(args.budget),
         max_pq_drop=args.max_pq_drop,
+        plot=args.plot,
+        force=args.force,
         quiet=args.output.quiet,
     )
 

@@ -52,14 +52,20 @@ class DataConfig:
 class ModelConfig:
     """Shape of the network."""
 
-    backbone: str = "mobilenet_v3_small"
-    """Registered backbone (edgeseg models)."""
+    backbone: str = "mobilenet_v3_small_minimalistic_x1_5"
+    """Registered backbone (edgeseg models), or timm:NAME for a network of timm."""
+    attention_window: int = 0
+    """tiny_moat: side of its attention's windows in cells of stride 16, half of it at stride 32; 0 = the whole map."""
+    position_bias: bool = False
+    """tiny_moat: learned logits for the distance of two cells (the published networks exist with and without)."""
     head: str = "kmax"
     """Registered head."""
     num_queries: int = 64
-    """Slots N: the most segments an image can have, at most 254."""
+    """Slots N: the most segments an image can have, at most 254 (semantic heads have one for each category)."""
     query_dim: int = 128
     """Width of a query and of the pixel embedding it is compared with."""
+    mask_kernel: int = 3
+    """Side of the depthwise kernel before the pixel embedding: 5 as published, 3 costs less where int8 cannot gain."""
     ffn_dim: int = 256
     """Hidden width of the queries' feed-forward part."""
     num_heads: int = 4
@@ -69,7 +75,7 @@ class ModelConfig:
     kmeans_strides: tuple[int, ...] = (32, 16, 8)
     """Stride of the pixels that each k-means layer clusters, in order."""
     centre_threshold: float = 0.1
-    """Heat below which panoptic_deeplab sees no centre."""
+    """Heat below which panoptic_deeplab and maskconver see no centre."""
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     """Subtracted from RGB inside the graph (ImageNet's, in 0..255)."""
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
@@ -100,7 +106,8 @@ class LossConfig:
     """Smallest dice and probability that weigh a matched slot's class and dice terms (1e-5 as published): with next to
     none, slots that match badly learn nothing for long, which a short training cannot afford."""
     semantic_weight: float = 1.0
-    """Weight of the semantic cross entropy: of the training-only head, or of panoptic_deeplab's own."""
+    """Weight of the semantic cross entropy: of the training-only head, or of a head's own (panoptic_deeplab, lraspp,
+    deeplab_v3plus)."""
     small_thing_weight: float = 1.0
     """Weight of the pixels of small things in it (3 as published for Panoptic-DeepLab)."""
     small_thing_area: int = 4096
@@ -109,6 +116,18 @@ class LossConfig:
     """Weight of panoptic_deeplab's squared error of the heat-map (as published)."""
     offset_weight: float = 0.05
     """Weight of panoptic_deeplab's absolute error of the offsets in pixels (0.01 as published)."""
+    heat_weight: float = 1.0
+    """Weight of maskconver's focal loss of the class centres (as published)."""
+    mask_weight: float = 5.0
+    """Weight of maskconver's cross entropy of masks, and of their dice (5 as published for mobile networks)."""
+    distill_mask_weight: float = 1.0
+    """Weight of the divergence from the teacher's masks (train.teacher)."""
+    distill_boundary_weight: float = 1.0
+    """Weight of a boundary's mean divergence in it, against the body's."""
+    distill_class_weight: float = 1.0
+    """Weight of the divergence from the teacher's categories."""
+    distill_temperature: float = 1.0
+    """Divides the logits of both; above 1 the less likely masks and categories count more."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +150,9 @@ class TrainConfig:
     """Exponent of the polynomial decay."""
     ema_decay: float = 0.998
     """Decay of the averaged weights that are evaluated and exported; 0 switches it off."""
+    norm_batches: int = 16
+    """Training batches from which the norms' statistics are taken anew before an evaluation; 0 keeps the running ones,
+    which trail the weights (docs/training.md)."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Lightning Fabric precision."""
     seed: int = 0
@@ -141,8 +163,11 @@ class TrainConfig:
     """Images of the split used between times; 0 = all. The last evaluation always takes all."""
     save_every: int = 500
     """Steps between `last` checkpoints."""
-    pretrained: Path | None = None
-    """Backbone weights to start from: a .safetensors or torchvision .pth file (read as tensors, never unpickled)."""
+    pretrained: str | None = None
+    """Backbone weights to start from: `hub` for those that torchvision or timm publish (a download), or a .safetensors
+    or .pth file of them (read as tensors, never unpickled)."""
+    teacher: Path | None = None
+    """Trained checkpoint to learn from beside the labels (docs/distillation.md)."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeseg.config import MergeConfig
+from edgeseg.enlarged_argmax import enlarged_argmax, neighbours
 from edgeseg.structures import VOID_SLOT, Category, Merged, Segment
 
 LOGITS_STRIDE = 4
@@ -41,20 +42,14 @@ def merge_slots(
             f"class_logits {class_logits.shape} and mask_logits {mask_logits.shape} do not fit each other, "
             f"{num_categories} categories and at most {VOID_SLOT - 1} slots"
         )
-    probability = _softmax(class_logits.astype(np.float32, copy=False))[:, :num_categories]
+    probability = softmax(class_logits.astype(np.float32, copy=False), axis=1)[:, :num_categories]
     category = probability.argmax(axis=1)
     score = probability[np.arange(num_slots), category]
     threshold = np.where(is_thing, np.float32(config.thing_threshold), np.float32(config.stuff_threshold))[category]
     kept = np.flatnonzero(score >= threshold)
 
-    height, width = mask_logits.shape[1] * config.upsample, mask_logits.shape[2] * config.upsample
-    slot_map = np.full((height, width), VOID_SLOT, dtype=np.uint8)
-    best = np.full((height, width), -np.inf, dtype=np.float32)
-    for slot in kept:  # one at a time stays in the cache, three times as fast as all at once
-        enlarged = upsample_bilinear(mask_logits[slot].astype(np.float32, copy=False), config.upsample)
-        slot_map[enlarged > best] = slot  # ties stay with the lower slot
-        np.maximum(best, enlarged, out=best)
-
+    logits = mask_logits[kept].astype(np.float32, copy=False)
+    slot_map = enlarged_argmax(logits, kept, config.upsample)
     area = np.bincount(slot_map.ravel(), minlength=VOID_SLOT + 1)[:num_slots]
     input_area = area * (LOGITS_STRIDE // config.upsample) ** 2
     is_full = (area > 0) & (input_area >= config.min_area)
@@ -71,12 +66,19 @@ def upsample_bilinear(logits: NDArray[np.float32], factor: int) -> NDArray[np.fl
     """Bilinear enlargement of (..., h, w) by an integer, align_corners=False, edges repeated (as torch does it)."""
     if factor == 1:
         return logits
-    top, bottom, down = _neighbours(logits.shape[-2], factor)
+    top, bottom, down = neighbours(logits.shape[-2], factor)
     one = np.float32(1)
     tall = logits.take(top, axis=-2) * (one - down)[:, None] + logits.take(bottom, axis=-2) * down[:, None]
-    left, right, across = _neighbours(logits.shape[-1], factor)
+    left, right, across = neighbours(logits.shape[-1], factor)
     enlarged: NDArray[np.float32] = tall.take(left, axis=-1) * (one - across) + tall.take(right, axis=-1) * across
     return enlarged
+
+
+def softmax(logits: NDArray[np.float32], *, axis: int) -> NDArray[np.float32]:
+    """Probabilities along an axis, any shape."""
+    exponential = np.exp(logits - logits.max(axis=axis, keepdims=True))
+    probability: NDArray[np.float32] = exponential / exponential.sum(axis=axis, keepdims=True)
+    return probability
 
 
 def merged_to_segments(
@@ -123,16 +125,3 @@ def merged_to_segments(
             )
         )
     return panoptic_map, tuple(segments)
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probability: NDArray[np.float32] = exponential / exponential.sum(axis=1, keepdims=True)
-    return probability
-
-
-def _neighbours(length: int, factor: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """For each output position: the input below it, the next one, and the weight of the next one."""
-    position = np.maximum((np.arange(length * factor) + 0.5) / factor - 0.5, 0)
-    first = position.astype(np.int64)
-    return first, np.minimum(first + 1, length - 1), (position - first).astype(np.float32)

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgeseg.readable_bench import bench_table, devices_table
+from edgeseg.readable_bench import bench_table, compare_table, devices_table, report_table
 from edgeseg.readable_bundle import export_table, inspect_table
 from edgeseg.readable_coverage import coverage_table
+from edgeseg.readable_models import latency_table, models_table, shipped_table
+from edgeseg.readable_train import ablation_table, pseudo_label_table
 from edgeseg.readable_verify import verify_table
 
 
 def quality_table(result: dict[str, Any]) -> str:
     """PQ, SQ, RQ in percent: all, things, stuff, then each category; then what else was asked for."""
-    lines = _quality_lines(result)
-    lines.append("")
-    for id_, row in result["per_category"].items():
+    lines = [*_quality_lines(result), ""] if "all" in result else []
+    for id_, row in result.get("per_category", {}).items():
         lines.append(f"{row['name'] + ' (' + id_ + ')':<24}{_percent(row)}{row['tp'] + row['fn']:>6}")
     for name, extra in result.items():
         if name in _EXTRA_LINES:
             lines += ["", *_EXTRA_LINES[name](extra)]
+    if beyond := result.get("segments_beyond_slots"):
+        lines += ["", f"{beyond} true segments are more than the network has slots for"]
     return "\n".join(lines)
 
 
@@ -99,29 +102,11 @@ def quantize_table(result: dict[str, Any]) -> str:
         lost = "" if row["pq_drop"] is None else f"{row['pq_drop']:.2f}"
         numbers = f"{row['weights']:>9}{row['bits']:>6g}{row['sqnr_db']:>9.1f}{row['divergence']:>9.4f}{lost:>9}"
         lines.append(f"{row['layer']:<44}{numbers}")
+    if "plot" in result:
+        lines.append(f"chart: {result['plot']}")
     if "recipe_file" in result:
         lost = "" if result["pq_drop"] is None else f"; it loses {result['pq_drop']:.2f} points before training"
         lines.append(f"{result['recipe_file']}: 8 bits for {result['spared']} layers{lost}")
-    return "\n".join(lines)
-
-
-def models_table(result: dict[str, Any]) -> str:
-    """Networks with parameters and multiply-accumulates."""
-    height, width = result["image_size"]
-    lines = [f"at {height} x {width}, {result['num_categories']} categories", f"{'':<28}{'M params':>10}{'G MACs':>10}"]
-    lines += [f"{row['name']:<28}{row['params'] / 1e6:>10.2f}{row['macs'] / 1e9:>10.3f}" for row in result["models"]]
-    return "\n".join(lines)
-
-
-def shipped_table(result: dict[str, Any]) -> str:
-    """Trained networks that come with edgeseg."""
-    lines = [f"{'':<18}{'input':>10}{'categories':>12}{'M params':>10}{'MB':>7}{'PQ':>7}"]
-    for row in result["models"]:
-        size = "x".join(map(str, row["image_size"]))
-        numbers = (
-            f"{row['num_categories']:>12}{row['params'] / 1e6:>10.2f}{row['bytes'] / 1e6:>7.1f}{100 * row['pq']:>7.1f}"
-        )
-        lines.append(f"{row['name']:<18}{size:>10}{numbers}")
     return "\n".join(lines)
 
 
@@ -270,13 +255,18 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "verify": verify_table,
     "coverage": coverage_table,
     "bench": bench_table,
+    "bench compare": compare_table,
+    "bench report": report_table,
     "devices": devices_table,
     "eval": quality_table,
     "train": train_table,
+    "ablate": ablation_table,
+    "pseudo-label": pseudo_label_table,
     "predict": predict_table,
     "models": models_table,
     "quantize": quantize_table,
     "models list": shipped_table,
+    "models table": latency_table,
     "data check": check_table,
     "data convert": convert_table,
     "data split": split_table,

@@ -29,6 +29,50 @@ def _imported_table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"added to {result['out']}, apart from measurements"])
 
 
+def compare_table(result: dict[str, Any]) -> str:
+    """The verdict on B first, then what it rests on."""
+    lines = [f"A {result['a']}", f"B {result['b']}"]
+    for device, rows in _by_device(result["comparisons"]).items():
+        lines += ["", device, f"  {'B against A':<30}{'threads':>8}{'A ms':>9}{'B ms':>9}{'B/A':>8}  interval"]
+        for row in rows:
+            lines += _compared(row)
+    lines += ["", *(f"left out: {line}" for line in result["left_out"])] if result["left_out"] else []
+    return "\n".join([*lines, *([f"blocks added to {result['measurements']}"] if result["measurements"] else [])])
+
+
+def _by_device(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        device = row["device"]
+        found.setdefault(f"{device['name']}, {device['cores']} cores, {device['os']}", []).append(row)
+    return found
+
+
+def _compared(row: dict[str, Any]) -> list[str]:
+    precisions = dict.fromkeys((row["a"]["precision"], row["b"]["precision"]))
+    name = f"{row['runtime']} {' -> '.join(precisions)}"
+    times = f"{row['threads']:>8}{row['a']['p50_ms']:>9.2f}{row['b']['p50_ms']:>9.2f}{row['ratio']:>8.3f}"
+    interval = "none"
+    if row["low"] is not None:
+        interval = f"{row['low']:.3f} to {row['high']:.3f}"
+        interval += f" ({100 * row['confidence']:.1f} % of such hold the true one; {row['num_pairs']} pairs)"
+    verdict = {
+        "faster": f"B is FASTER: it takes {100 * (1 - row['ratio']):.1f} % less time",
+        "slower": f"B is SLOWER: it takes {100 * (row['ratio'] - 1):.1f} % more time",
+        "equal": "no difference worth naming: B is within 2 % of A",
+        "none": f"NO VERDICT: {row['why']}",
+    }[row["verdict"]]
+    return [f"  {name:<30}{times}  {interval}", *(f"    {line}" for line in (verdict, *row["notes"]))]
+
+
+def report_table(result: dict[str, Any]) -> str:
+    """Where the report is, and what it rests on."""
+    lines = [f"{label}: {count} rows" for label, count in result["rows"].items()]
+    lines += [f"{result['left_out']} rows of other files than the bundle's left out"] if result["left_out"] else []
+    lines += [f"{result['imported']} imported"] if result["imported"] else []
+    return "\n".join([*lines, result["report"]])
+
+
 def devices_table(result: dict[str, Any]) -> str:
     """One line per device; then what is missing for others."""
     width = max(len(row["on"]) for row in result["devices"])

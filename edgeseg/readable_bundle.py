@@ -30,11 +30,12 @@ def export_table(result: dict[str, Any]) -> str:
 
 def _artifact_rows(artifacts: list[dict[str, Any]]) -> list[str]:
     """A heading and one row per artifact, columns as wide as their longest cell."""
-    table = [("precision", "runtime", "merge", "MiB", "pixels equal to torch", "who runs it", "file")]
+    table = [("precision", "runtime", "merge", "MiB", "stored as", "pixels equal to torch", "who runs it", "file")]
     for row in artifacts:
         file = f"{row['file']} {row['problem'].upper()}".rstrip()
         size, equal = _mib(row["bytes"]), _equal(row["verify"])
-        table.append((row["precision"], row["runtime"], row["merge"], size, equal, row["runs_on"], file))
+        stored = _stored(row["stored"])
+        table.append((row["precision"], row["runtime"], row["merge"], size, stored, equal, row["runs_on"], file))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     numbers = ("MiB", "pixels equal to torch")
     is_number = [name in numbers for name in table[0]]
@@ -45,6 +46,13 @@ def _artifact_rows(artifacts: list[dict[str, Any]]) -> list[str]:
         ).rstrip()
         for cells in table
     ]
+
+
+def _stored(counts: dict[str, int]) -> str:
+    """Types of a twentieth of the constants and more, the commonest first; delegates hide theirs."""
+    total = sum(counts.values())
+    shares = sorted(((count / total, name) for name, count in counts.items()), reverse=True)
+    return ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares if share >= 0.05) or "not stated"
 
 
 def _equal(verdict: dict[str, Any]) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # the command line reads this file before it knows whether it needs torch
     import torch
+
+TaskName = Literal["panoptic", "instance", "semantic"]
+"""What can be asked of slots (edgeseg.tasks)."""
 
 VOID_SLOT = 255
 """Value of a slot map's pixel that belongs to no slot."""
@@ -127,6 +131,19 @@ class DenseMaps(NamedTuple):
     stuff: torch.Tensor
     centre: torch.Tensor
     offset: torch.Tensor
+
+
+class CentreMaps(NamedTuple):
+    """What MaskConver predicts for each cell of stride 4.
+
+    Attributes:
+        heat: (B, K, h, w) logits of being the centre of a segment of the category.
+        masks_at: (cells (B, M) int64, their categories (B, M, K) float32, one-hot or mixed) -> (B, M, h, w) mask logits
+            of the segments that have their centres there.
+    """
+
+    heat: torch.Tensor
+    masks_at: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Merged(NamedTuple):

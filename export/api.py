@@ -26,11 +26,11 @@ from edgeseg.export.program import Conversions, export_program
 from edgeseg.export.prove import Subject, check, prove
 from edgeseg.export.provenance import checkout_commit, time_utc, tool_versions
 from edgeseg.export.reference import Reference, torch_answers
-from edgeseg.export.runtimes import get_runtime
+from edgeseg.export.runtimes import MergeMode, get_runtime
 from edgeseg.export.trial import Setting
 from edgeseg.export.verify import to_merged
 from edgeseg.quantize.packed import pack_state
-from edgeseg.structures import Category, InputError, Merged
+from edgeseg.structures import Category, InputError, Merged, TaskName
 
 _MAX_CONVERTERS = 2  # at once; each takes a core and a gigabyte
 
@@ -141,24 +141,36 @@ def export_bundle(
 
 
 def load_predictor(
-    path: Path, *, runtime: str | None = None, precision: str | None = None, num_threads: int = 1
+    path: Path,
+    *,
+    runtime: str | None = None,
+    precision: str | None = None,
+    task: TaskName = "panoptic",
+    num_threads: int = 1,
 ) -> Callable[[NDArray[np.uint8]], Merged]:
     """Opens a bundle and makes one of its artifacts callable: (H, W, 3) uint8 RGB of the network's size -> Merged.
 
     Raises:
-        InputError: Bundle changed, no such artifact, runtime's package missing, image of another size (when called).
+        InputError: Bundle changed, no such artifact (other tasks need one that leaves the merge to the app), runtime's
+            package missing, image of another size (when called).
     """
     bundle = open_bundle(path)
-    artifact = bundle.find(runtime, precision)
+    artifact = bundle.find(runtime, precision, merge_for(task))
     predict = get_runtime(artifact.runtime).load(path / artifact.file, num_threads=num_threads)
     is_thing = [category.is_thing for category in bundle.categories]
 
     def run(image: NDArray[np.uint8]) -> Merged:
         if image.shape != (*bundle.image_size, 3) or image.dtype != np.uint8:
             raise InputError(f"{artifact.file} takes uint8 {(*bundle.image_size, 3)}, not {image.dtype} {image.shape}")
-        return to_merged(predict(np.ascontiguousarray(image)[None]), config=bundle.merge, is_thing=is_thing)
+        outputs = predict(np.ascontiguousarray(image)[None])
+        return to_merged(outputs, config=bundle.merge, is_thing=is_thing, task=task)
 
     return run
+
+
+def merge_for(task: TaskName) -> MergeMode | None:
+    """Where an artifact's merge must be: a graph that merges has no slots left for another task. None = anywhere."""
+    return None if task == "panoptic" else "app"
 
 
 class _Steps:
@@ -234,6 +246,7 @@ def _describe(job: Job, verdict: Verdict, folder: Path) -> Artifact:
         sha256=layout.checksum(path),
         coverage=job.runtime.describe(path),
         verify=verdict,
+        stored=job.runtime.stored(path),
     )
 
 

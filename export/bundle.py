@@ -76,6 +76,7 @@ class Artifact:
         sha256: Of the file; of a package, see `checksum`.
         coverage: What the runtime's accelerator library took.
         verify: Agreement with torch when it was exported.
+        stored: Entries of the constants in the file by type: how its weights are stored. Empty where the file hides it.
     """
 
     file: str
@@ -87,6 +88,7 @@ class Artifact:
     sha256: Sha256
     coverage: Coverage
     verify: Verdict
+    stored: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ class Bundle:
     goldens: tuple[GoldenFiles, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def find(self, runtime: str | None = None, precision: str | None = None) -> Artifact:
+    def find(
+        self, runtime: str | None = None, precision: str | None = None, merge: MergeMode | None = None
+    ) -> Artifact:
         """The artifact asked for; without a precision int8 goes first, without a runtime the first one listed.
 
         Raises:
@@ -145,11 +149,13 @@ class Bundle:
         fitting = [
             artifact
             for artifact in self.artifacts
-            if runtime in (None, artifact.runtime) and precision in (None, artifact.precision)
+            if runtime in (None, artifact.runtime)
+            and precision in (None, artifact.precision)
+            and merge in (None, artifact.merge)
         ]
         if not fitting:
-            held = ", ".join(f"{artifact.runtime} {artifact.precision}" for artifact in self.artifacts)
-            wanted = " ".join(word for word in (runtime, precision) if word)
+            held = ", ".join(f"{one.runtime} {one.precision}" + f" {one.merge}" * bool(merge) for one in self.artifacts)
+            wanted = " ".join(word for word in (runtime, precision, merge and f"with merge {merge}") if word)
             raise InputError(f"{self.path} holds no artifact for {wanted}; it holds {held}")
         return min(fitting, key=lambda artifact: artifact.precision != "int8")
 

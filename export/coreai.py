@@ -33,9 +33,9 @@ class CoreAI:
 
     def refusal(self, precision: str, merge: MergeMode) -> str:
         """Takes no quantized network yet."""
-        if precision not in self.precisions:
-            return "coreai-torch 0.4.3 converts no quantize_per_tensor"
-        return ""
+        from edgeseg.quantize import forms  # brings torch
+
+        return "" if precision in self.precisions else forms.refusal(precision, self.name)
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
         """Writes an .aimodel; outputs keep their order, Core AI names them after torch's last operators."""
@@ -84,6 +84,11 @@ class CoreAI:
         assert summary is not None  # the program stands in every file that `convert` writes
         counted = {name: count for name, count in summary.operation_distribution if name != "constant"}
         return Coverage("decided on the device", None, None, counted)
+
+    def stored(self, path: Path) -> dict[str, int]:
+        """Nothing: the package that reads files does not tell."""
+        del path
+        return {}
 
     def engine(self) -> str:
         """See Runtime."""

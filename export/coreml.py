@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import sys
 from collections import Counter
 from pathlib import Path
@@ -29,7 +30,8 @@ class CoreML:
     """See Runtime. The input is a Core ML image (a camera's pixel buffer), RGB; the graph sees it as 0..255 NCHW.
 
     `float16` computes in half but for named islands (mil_islands.py); `paletteN` is the same with each larger weight as
-    N-bit indices into a table of its own, chosen by k-means.
+    N-bit indices into a table of its own, chosen by k-means. Ternary weights are stored with 2 bits for iOS 18
+    (mil_tables.py), integers of 4 bits and fewer as int4; before iOS 18 both take a byte.
 
     Args:
         target: Oldest system that the file must run on.
@@ -55,13 +57,16 @@ class CoreML:
             if precision != "float32" and merge == "graph":
                 return "half precision cannot count a slot's pixels (2049 is no half); leave the merge to the app"
             return ""
-        if self.target == "iOS16":
-            return "quantize and dequantize came with iOS 17; take coreml-ios17 or coreml"
-        return ""
+        from edgeseg.quantize import forms  # brings torch; a device that loads has none
+
+        return forms.refusal(precision, self.name)
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
         """Writes an ML program; a quantized one in float32, for in half its scales and biases would be others."""
         import coremltools as ct
+
+        from edgeseg.export import mil_tables
+        from edgeseg.export.mil_compact import compact
 
         found: set[str] = set()
 
@@ -72,6 +77,10 @@ class CoreML:
 
         is_half = precision in self.precisions and precision != "float32"
         half = ct.transform.FP16ComputePrecision(op_selector=may_be_half)
+        passes = ct.PassPipeline()
+        if self.target == "iOS18" and precision not in self.precisions:
+            mil_tables.register()
+            passes.append_pass(mil_tables.PASS)
         (image,) = program.example_inputs[0]
         model = ct.convert(
             program.run_decompositions({}),
@@ -79,6 +88,7 @@ class CoreML:
             outputs=[ct.TensorType(name=name, dtype=np.float32 if is_half else None) for name in output_names],
             minimum_deployment_target=getattr(ct.target, self.target),
             compute_precision=half if is_half else ct.precision.FLOAT32,
+            pass_pipeline=passes,
             skip_model_load=True,
         )
         if precision in _PALETTE_BITS:
@@ -88,6 +98,10 @@ class CoreML:
         model.save(str(path))
         # A debugging aid of the converter, half of a small package's bytes, not listed in its manifest.
         (path / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
+        program_file = path / "Data" / "com.apple.CoreML" / "model.mlmodel"
+        spec = ct.utils.load_spec(str(program_file))
+        compact(spec)
+        ct.utils.save_spec(spec, str(program_file))
 
     def load(self, path: Path, *, num_threads: int = 1) -> Predict:
         """On a Mac Core ML itself, which has no thread setting; elsewhere the interpreter, with torch's threads."""
@@ -117,6 +131,25 @@ class CoreML:
         islands = spec.description.metadata.userDefined.get(_ISLANDS)
         delegate = "decided on the device" + (f"; float32 in half precision: {islands}" if islands else "")
         return Coverage(delegate, None, None, dict(counted))
+
+    def stored(self, path: Path) -> dict[str, int]:
+        """See Runtime."""
+        with silenced():
+            import coremltools as ct
+            from coremltools.proto.MIL_pb2 import DataType
+
+            spec = ct.utils.load_spec(str(path))
+        main = spec.mlProgram.functions["main"]
+        counts: Counter[str] = Counter()
+        for operation in main.block_specializations[main.opset].operations:
+            arguments = [argument for given in operation.inputs.values() for argument in given.arguments]
+            values = [argument.value for argument in arguments if argument.WhichOneof("binding") == "value"]
+            for value in (*values, *([operation.attributes["val"]] if operation.type == "const" else [])):
+                made = value.type.tensorType
+                entries = math.prod(side.constant.size for side in made.dimensions)
+                counts[DataType.Name(made.dataType).lower()] += entries
+        del counts["string"]
+        return dict(counts)
 
     def engine(self) -> str:
         """See Runtime."""

@@ -12,10 +12,13 @@ import torch
 
 from edgeseg.export.captured import silenced
 from edgeseg.export.runtimes import Coverage, MergeMode, Stages, in_words, name_outputs, require_runner
-from edgeseg.quantize.recipes import leaves_activations_float
+from edgeseg.quantize import forms
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
+
+
+_FOUR_BITS = (-8, 7)
 
 
 class ExecuTorch:
@@ -39,15 +42,18 @@ class ExecuTorch:
 
         A .pte keeps weights at the width they are computed with, and half arithmetic is ARM's (docs/runtimes.md).
         """
-        if leaves_activations_float(precision):
-            return "it has no kernel that dequantizes a weight; take int8-full or ternary"
-        return ""
+        return forms.refusal(precision, self.name)
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
-        """Lowers to the delegate and writes a .pte; outputs keep their order, a .pte has no names for them."""
+        """Lowers to the delegate and writes a .pte; outputs keep their order, a .pte has no names for them.
+
+        XNNPACK gets the weights of linears of 4 bits and fewer as such: its kernels for them give the same integers.
+        """
         del output_names, precision
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
+        if self.delegate == "XNNPACK":
+            _declare_four_bits(program)
         edge = to_edge_transform_and_lower(
             program,
             partitioner=[self.partitioner()],
@@ -93,9 +99,29 @@ class ExecuTorch:
                 outside[plan.operators[index].name.removeprefix("aten::")] += 1
         return Coverage(self.delegate, len(plan.delegates), dict(outside), None)
 
+    def stored(self, path: Path) -> dict[str, int]:
+        """Nothing: the delegate's constants are in a form of its own."""
+        del path
+        return {}
+
     def engine(self) -> str:
         """See Runtime."""
         return f"executorch {importlib.metadata.version('executorch')} (portable + XNNPACK, this machine's CPU)"
+
+
+def _declare_four_bits(program: ExportedProgram) -> None:
+    """Sets the stated range of linears' weights that fit to -8..7, in place: by it XNNPACK's serializer stores nibbles.
+
+    Not of convolutions': those would be stored so too, and the file would not load (executorch 1.5.1).
+    """
+    dequantize = torch.ops.quantized_decomposed.dequantize_per_channel.default
+    held = program.state_dict | program.constants
+    buffers = program.graph_signature.inputs_to_buffers
+    for node in program.graph.find_nodes(op="call_function", target=dequantize):
+        weight, scale, zero, axis, _, _, kind = node.args
+        is_linear = all(user.target is torch.ops.aten.linear.default for user in node.users)
+        if is_linear and weight.name in buffers and int(held[buffers[weight.name]].int().abs().max()) <= _FOUR_BITS[1]:
+            node.args = (weight, scale, zero, axis, *_FOUR_BITS, kind)
 
 
 RUNTIME = ExecuTorch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
 
 class LiteRT:
-    """See Runtime."""
+    """See Runtime.
 
-    name = "litert"
+    Args:
+        small: Stores weights of 4 bits and fewer as INT4 (litert_int4.py), which older versions cannot read.
+    """
+
     suffix = ".tflite"
     pip_extra = "litert"
     converter_packages: tuple[str, ...] = ("litert_torch",)
@@ -32,13 +36,15 @@ class LiteRT:
     activation_storage: Literal["int8", "uint8"] = "int8"
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
-    def refusal(self, precision: str, merge: MergeMode) -> str:
-        """Takes every recipe with integer activations, and the merge in both places."""
-        from edgeseg.quantize.recipes import leaves_activations_float  # brings torch; a device that loads has none
+    def __init__(self, *, small: bool = False) -> None:
+        self.small = small
+        self.name = "litert-small" if small else "litert"
 
-        if leaves_activations_float(precision):
-            return "its converter would keep the weights float and round them at every call; take int8-full or ternary"
-        return ""
+    def refusal(self, precision: str, merge: MergeMode) -> str:
+        """Takes every recipe with integer activations, the small form of few bits, and the merge in both places."""
+        from edgeseg.quantize import forms  # brings torch; a device that loads has none
+
+        return forms.refusal("int8" if self.small and precision in self.precisions else precision, self.name)
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
         """Writes a .tflite; outputs keep their order, litert_torch names them output_0, output_1, ...
@@ -50,15 +56,22 @@ class LiteRT:
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
 
+        from edgeseg.export.litert_products import in_two_batches
+
         quant_config = None
         if _is_quantized(program):
             # The quantizer itself never runs: its presence switches the converter to static q/dq.
             static = get_symmetric_quantization_config(is_per_channel=True)
             quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static))
+        in_two_batches(program.graph_module)
         (image,) = program.example_inputs[0]
         litert_torch.convert(program.module(), (image,), quant_config=quant_config).export(str(path))
         if precision == "float16":
             _halve_weights(path)
+        if self.small:
+            from edgeseg.export.litert_int4 import store_int4  # brings torch
+
+            store_int4(path)
 
     def load(self, path: Path, *, num_threads: int = 1) -> Stages:
         """Outputs that the converter left int8 are dequantized by the scale that the file states."""
@@ -97,6 +110,14 @@ class LiteRT:
         names = {index: str(op["op_name"]) for index, op in operators.items()}
         outside = Counter(name for index, name in names.items() if index not in inside)
         return Coverage("XNNPACK", len(delegates), dict(outside), dict(Counter(names.values())))
+
+    def stored(self, path: Path) -> dict[str, int]:
+        """See Runtime; empty where the package that knows the format is not installed."""
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            return {}
+        from edgeseg.export.litert_int4 import stored_types
+
+        return stored_types(path)
 
     def engine(self) -> str:
         """See Runtime."""
@@ -139,3 +160,4 @@ def _dequantized(tensor: NDArray[Any], detail: dict[str, Any]) -> NDArray[Any]:
 
 
 RUNTIME = LiteRT()
+SMALL = LiteRT(small=True)

@@ -25,9 +25,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 class OnnxRuntime:
-    """See Runtime."""
+    """See Runtime.
 
-    name = "onnx"
+    Args:
+        small: Stores weights of 4 bits and fewer as such (onnx_low_bit.py), which older versions cannot read.
+    """
+
     suffix = ".onnx"
     pip_extra = "onnx"
     converter_packages: tuple[str, ...] = ("onnx", "onnxscript")
@@ -38,9 +41,17 @@ class OnnxRuntime:
     activation_storage: Literal["int8", "uint8"] = "uint8"
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
+    def __init__(self, *, small: bool = False) -> None:
+        self.small = small
+        self.name = "onnx-small" if small else "onnx"
+
     def refusal(self, precision: str, merge: MergeMode) -> str:
-        """Takes every recipe, and the merge in both places."""
-        return ""
+        """Takes every recipe, and the merge in both places; the small form only what it makes smaller."""
+        if not self.small:
+            return ""
+        from edgeseg.quantize import forms  # brings torch; a device that loads has none
+
+        return forms.refusal("int8" if precision in self.precisions else precision, self.name)
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:
         """Writes one self-contained .onnx, without torch's stack traces: they outweigh a small network's weights.
@@ -67,6 +78,10 @@ class OnnxRuntime:
             described.ClearField("metadata_props")
         if precision == "float16":
             _halve_constants(model)
+        if self.small:
+            from edgeseg.export.onnx_low_bit import store_low_bit  # brings torch
+
+            store_low_bit(model)
         onnx.save(model, str(path))
 
     def load(self, path: Path, *, num_threads: int = 1) -> Stages:
@@ -95,6 +110,15 @@ class OnnxRuntime:
         operators = Counter(node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node)
         return Coverage("CPUExecutionProvider", 1, {}, dict(operators))
 
+    def stored(self, path: Path) -> dict[str, int]:
+        """See Runtime."""
+        import onnx
+
+        counts: Counter[str] = Counter()
+        for constant in onnx.load(str(path), load_external_data=False).graph.initializer:
+            counts[onnx.TensorProto.DataType.Name(constant.data_type).lower()] += math.prod(constant.dims)
+        return dict(counts)
+
     def engine(self) -> str:
         """See Runtime."""
         return f"onnxruntime {importlib.metadata.version('onnxruntime')} (this machine's CPU)"
@@ -118,3 +142,4 @@ def _halve_constants(model: onnx.ModelProto) -> None:
 
 
 RUNTIME = OnnxRuntime()
+SMALL = OnnxRuntime(small=True)

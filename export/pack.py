@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeseg.quantize.packed import SUFFIX as BASE3
 from edgeseg.quantize.packed import pack_ternary, unpack_ternary
 from edgeseg.structures import InputError
 
@@ -43,7 +44,8 @@ class Packed:
         path: The packed file.
         original_bytes: Before.
         packed_bytes: After.
-        ternary_weights: Weights stored five to a byte.
+        ternary_weights: Weights that it stored five to a byte; 0 of a bundle's weights.safetensors, where they are so
+            already and the rest is deflated.
     """
 
     path: Path
@@ -95,7 +97,7 @@ def pack_file(path: Path, out: Path | None = None) -> Packed:
     """Packs an artifact.
 
     Args:
-        path: A file of a bundle.
+        path: A file of a bundle: an artifact, or weights.safetensors.
         out: File to write; None = PATH.packed.
 
     Raises:
@@ -103,9 +105,10 @@ def pack_file(path: Path, out: Path | None = None) -> Packed:
     """
     content = _content(path)
     count = int(_inside(_ternary_runs(np.frombuffer(content, np.uint8)), len(content)).sum())
-    if not count:
+    if not count and not (path.suffix == ".safetensors" and f'{BASE3}":'.encode() in content):
         raise InputError(
-            f"{path} holds no ternary weights; pack an ExecuTorch, LiteRT or ONNX file of a ternary recipe"
+            f"{path} holds no ternary weights; pack an ExecuTorch, LiteRT or ONNX file of a ternary recipe, or the "
+            "weights.safetensors beside it"
         )
     out = out or path.with_name(path.name + SUFFIX)
     packed = pack(content)

@@ -27,7 +27,7 @@ from edgeseg.quantize.deploy import deploy
 from edgeseg.quantize.fold import fold
 from edgeseg.quantize.recipes import RECIPES
 from edgeseg.quantize.run import load_quantized
-from edgeseg.structures import InputError
+from edgeseg.structures import InputError, TaskName
 
 
 def export_run(
@@ -105,16 +105,16 @@ def export_run(
     return {"bundle": str(out), "artifacts": artifacts, "left_out": list(plan.left_out)}
 
 
-def open_bundle_source(path: Path, runtime: str | None, precision: str | None) -> Source:
+def open_bundle_source(path: Path, runtime: str | None, precision: str | None, task: TaskName = "panoptic") -> Source:
     """An artifact of a bundle through its runtime; int8 and the first runtime by default.
 
     Raises:
-        InputError: Not a bundle, a changed file, or no such artifact.
+        InputError: Not a bundle, a changed file, no such artifact, or one that cannot be asked this task.
     """
     bundle = open_bundle(path)
-    artifact = bundle.find(runtime, precision)
+    artifact = bundle.find(runtime, precision, api.merge_for(task))
     config = config_from_dict(Config, dict(bundle.config), where=f"{path}: config")
-    predictor = api.load_predictor(path, runtime=artifact.runtime, precision=artifact.precision)
+    predictor = api.load_predictor(path, runtime=artifact.runtime, precision=artifact.precision, task=task)
     data = config.data
     return Source(artifact.file, predictor, bundle.image_size, bundle.categories, data.root, data.format)
 

@@ -63,6 +63,8 @@ _ON_REQUEST = {
     "coreml-ios17": "edgeseg.export.coreml:IOS17",
     "coreml-ios16": "edgeseg.export.coreml:IOS16",
     "coreai": "edgeseg.export.coreai",
+    "litert-small": "edgeseg.export.litert:SMALL",
+    "onnx-small": "edgeseg.export.onnx:SMALL",
     "executorch-coreml": "edgeseg.export.lowering:COREML",
     "executorch-vulkan": "edgeseg.export.lowering:VULKAN",
     "executorch-qnn": "edgeseg.export.lowering:QNN",
@@ -145,6 +147,9 @@ class Runtime(Protocol):
 
     def describe(self, path: Path) -> Coverage:
         """Reads from the file what its accelerator library runs."""
+
+    def stored(self, path: Path) -> dict[str, int]:
+        """Entries of the constants in a file by their type, such as `int2`; empty where the file hides them."""
 
     def engine(self) -> str:
         """Name and version of what `load` runs files with, and what that proves."""

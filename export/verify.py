@@ -13,8 +13,9 @@ from edgeseg.config import MergeConfig
 from edgeseg.export.bundle import Verdict
 from edgeseg.export.golden import Golden
 from edgeseg.export.runtimes import Predict
-from edgeseg.merge import merge_slots, upsample_bilinear
-from edgeseg.structures import VOID_SLOT, CheckError, Merged
+from edgeseg.merge import upsample_bilinear
+from edgeseg.structures import VOID_SLOT, CheckError, Merged, TaskName
+from edgeseg.tasks import TASKS
 
 FLOOR = {"float32": 0.999}
 """Share of equal or tied pixels below which an artifact is refused. Float runtimes differ in the order of sums, which
@@ -43,11 +44,19 @@ QUANTIZED_SCORES_CEILING = 0.05
 """The same for every other precision. Measured: 3e-4."""
 
 
-def to_merged(outputs: dict[str, NDArray[Any]], *, config: MergeConfig, is_thing: Sequence[bool]) -> Merged:
-    """An artifact's outputs, batch of 1, as one merged answer, wherever the merge runs."""
+def to_merged(
+    outputs: dict[str, NDArray[Any]], *, config: MergeConfig, is_thing: Sequence[bool], task: TaskName = "panoptic"
+) -> Merged:
+    """An artifact's outputs, batch of 1, as one merged answer, wherever the merge runs.
+
+    Raises:
+        ValueError: Another task than the panoptic one, where the merge is in the graph.
+    """
     if "slot_map" in outputs:
+        if task != "panoptic":
+            raise ValueError(f"a merged answer has no slots left to ask for the {task} task")
         return Merged(outputs["slot_map"][0], outputs["slot_category"][0], outputs["slot_score"][0])
-    return merge_slots(outputs["class_logits"][0], outputs["mask_logits"][0], config=config, is_thing=is_thing)
+    return TASKS[task](outputs["class_logits"][0], outputs["mask_logits"][0], config=config, is_thing=is_thing)
 
 
 def compare(

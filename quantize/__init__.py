@@ -1,9 +1,11 @@
 """Float model to integer model: recipes, quantizers, calibration and training."""
 
+from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.calibrate import calibrate
 from edgeseg.quantize.deploy import deploy, deploy_again
-from edgeseg.quantize.fine_tune import Progress, distillation_loss, fine_tune
-from edgeseg.quantize.modules import ActivationQuantizer, QuantConv2d, QuantLinear, set_phase
+from edgeseg.quantize.divergence import distillation_loss
+from edgeseg.quantize.fine_tune import Progress, fine_tune
+from edgeseg.quantize.modules import QuantConv2d, QuantLinear, set_phase
 from edgeseg.quantize.prepare import prepare
 from edgeseg.quantize.qat import count_integer_weights, quantize
 from edgeseg.quantize.recipes import RECIPES, Recipe, find_recipe

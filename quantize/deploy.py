@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import fx, nn
 
-from edgeseg.quantize.modules import ActivationQuantizer, set_phase
+from edgeseg.quantize.activations import ActivationQuantizer
+from edgeseg.quantize.modules import set_phase
 from edgeseg.quantize.operators import kind_of
 from edgeseg.quantize.packed import unpack_state
 from edgeseg.quantize.prepare import prepare

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
+from edgeseg.engine.checkpoint import pack_optimizer, unpack_optimizer
+from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.calibrate import calibrate
-from edgeseg.quantize.modules import set_phase
+from edgeseg.quantize.divergence import distillation_loss
+from edgeseg.quantize.kept import Average, Best, State
+from edgeseg.quantize.modules import IntegerLayer, set_phase
 from edgeseg.quantize.recipes import Recipe
 from edgeseg.structures import Batch, CheckError, InputError, Slots
 
 NUM_CHECKS = 6  # during fine-tuning
-NUM_HELD_OUT = 4  # batches of calibration images for each check
 
 LabelLoss = Callable[[Slots, Batch], torch.Tensor]
 """(slots, labelled batch) -> () float32."""
@@ -37,15 +40,34 @@ class Progress:
     loss: float
 
 
-def distillation_loss(student: Slots, teacher: Slots) -> torch.Tensor:
-    """KL divergence from the teacher: over slots at each pixel, plus over categories in each slot.
+@dataclass(frozen=True)
+class Snapshot:
+    """All that an interrupted fine-tuning continues from.
 
-    Both terms are means, over pixels and over slots, in nats. The pixel term is the distribution the panoptic merge
-    takes its argmax of, so what it pulls together is the picture.
+    Attributes:
+        step: Steps done.
+        tensors: `weights`, `optimizer`, `average`, and `best` where one was chosen, by name.
+        best: Its step, and what it was chosen by; None before the first choice.
     """
-    pixels = _kl(student.mask_logits, teacher.mask_logits)
-    slots = _kl(student.class_logits.transpose(1, 2), teacher.class_logits.transpose(1, 2))
-    return pixels + slots
+
+    step: int
+    tensors: dict[str, State]
+    best: tuple[int, float, float] | None
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How a fine-tuning outlives its process.
+
+    Attributes:
+        every: Steps from one snapshot to the next.
+        save: Takes a snapshot.
+        start: The snapshot to continue from; None = from the beginning.
+    """
+
+    every: int
+    save: Callable[[Snapshot], None]
+    start: Snapshot | None = None
 
 
 def fine_tune(
@@ -56,26 +78,29 @@ def fine_tune(
     *,
     held_out: Sequence[torch.Tensor],
     label_loss: LabelLoss | None = None,
+    saving: Saving | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> int:
     """Trains the weights behind the integer grid for `recipe.qat_steps` steps, in place.
 
-    The norms are folded, so weights and biases move and nothing else; grids of activations stay as calibrated, except
-    that a recipe may leave activations free at first and calibrate on the network that has become of it by then.
+    The norms are folded, so weights and biases move and nothing else, but steps where the recipe wants it; grids of
+    activations stay as calibrated, except that a recipe may leave activations free at first and calibrate on the
+    network that has become of it by then.
 
     Without labels the best weights are kept. Where 8 bits cost next to nothing the loss starts at its noise, and AdamW,
     whose steps do not shrink with the gradient, walks away from the teacher (docs/quantization.md). So the disagreement
     of the pictures on held-out images is taken before, between and at the end, and the weights of its minimum stay,
     those before the first step included. With labels the network may get better than its teacher, and the last weights
-    stay.
+    stay. With a running average it is the average that is compared and kept.
 
     Args:
-        prepared: Calibrated, unless the recipe starts with free activations.
+        prepared: Calibrated, unless the recipe starts with free activations or it is continued.
         teacher: The float model.
         recipe: Steps, rate, decay.
-        batches: Images, (B, 3, H, W) float32 in 0..255, or labelled batches; at least `recipe.qat_steps`.
+        batches: Images, (B, 3, H, W) float32 in 0..255, or labelled batches; at least the steps that are left.
         held_out: Batches of images that are not trained on as they are.
         label_loss: Compares slots with a batch's labels; weighed by `recipe.qat_label_weight`.
+        saving: Takes snapshots, and gives the one to continue from: bit by bit as if there had been no break.
         on_progress: Called after every step.
 
     Returns:
@@ -85,46 +110,123 @@ def fine_tune(
         InputError: `batches` ends before the last step, or has no labels where the recipe wants them.
         CheckError: The loss is not finite; the message holds the step.
     """
-    objective = _Objective(teacher, recipe, label_loss)
-    prepared.requires_grad_(True)
-    device = next(prepared.parameters()).device
-    optimizer = torch.optim.AdamW(prepared.parameters(), lr=recipe.qat_lr, weight_decay=recipe.qat_weight_decay)
-    steps = recipe.qat_steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step / steps))
+    tuning = Tuning(prepared, teacher, recipe, held_out=held_out, label_loss=label_loss)
+    if saving and saving.start:
+        tuning.restore(saving.start)
     queue = iter(batches)
-    check_every = max(1, steps // NUM_CHECKS)
-    join_step = int(steps * recipe.qat_free_fraction)
-    if join_step:
-        set_phase(prepared, "free")
-    best: _Best | None = None
-    for step in range(steps):
-        if step == join_step:
-            if join_step:
-                calibrate(prepared, held_out)
-            best = None if recipe.qat_label_weight else _Best(prepared, objective.teacher, held_out, step)
+    while tuning.step < recipe.qat_steps:
         batch = next(queue, None)
         if batch is None:
             raise InputError(
-                f"quantization-aware training ran out of images at step {step} of {steps}; give more batches"
+                f"quantization-aware training ran out of images at step {tuning.step} of {recipe.qat_steps}; "
+                "give more batches"
             )
-        value = objective(prepared, batch, device)
+        loss = tuning.take(batch)
+        if saving and tuning.step % saving.every == 0 and tuning.step < recipe.qat_steps:
+            saving.save(tuning.snapshot())
+        if on_progress is not None:
+            on_progress(Progress(tuning.step, recipe.qat_steps, loss))
+    return tuning.finish()
+
+
+class Tuning:
+    """A network in training, with all that changes along the way; the arguments are those of `fine_tune`."""
+
+    def __init__(
+        self,
+        prepared: fx.GraphModule,
+        teacher: nn.Module,
+        recipe: Recipe,
+        *,
+        held_out: Sequence[torch.Tensor],
+        label_loss: LabelLoss | None = None,
+    ) -> None:
+        self.prepared, self.recipe, self.held_out = prepared, recipe, held_out
+        self.objective = _Objective(teacher, recipe, label_loss)
+        self.join_step = int(recipe.qat_steps * recipe.qat_free_fraction)
+        self.step = 0
+        prepared.requires_grad_(True)
+        self.optimizer = _optimizer(prepared, recipe)
+        self.average = Average(prepared, recipe.qat_ema_decay)
+        self.best: Best | None = None
+        if self.join_step:
+            set_phase(prepared, "free")
+
+    def take(self, batch: torch.Tensor | Batch) -> float:
+        """One step of the optimiser; returns the loss.
+
+        Raises:
+            InputError: The recipe wants labels that the batch has not.
+            CheckError: The loss is not finite.
+        """
+        if self.step == self.join_step:
+            self._join_activations()
+        _set_blend(self.prepared, self._blend())
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.qat_lr * _warm_cosine(self.step / self.recipe.qat_steps)
+        value = self.objective(self.prepared, batch, next(self.prepared.parameters()).device)
         if not bool(torch.isfinite(value)):
             raise CheckError(
-                f"quantization-aware training: loss {value.item()} at step {step}; lower qat_lr ({recipe.qat_lr})"
+                f"quantization-aware training: loss {value.item()} at step {self.step}; "
+                f"lower qat_lr ({self.recipe.qat_lr})"
             )
-        optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(value)
-        optimizer.step()
-        schedule.step()
-        if best and ((step + 1) % check_every == 0 or step + 1 == steps):
-            best.look(step + 1)
-        if on_progress is not None:
-            on_progress(Progress(step + 1, steps, value.item()))
-    prepared.requires_grad_(False)
-    if best is None:
-        return steps
-    best.restore()
-    return best.step
+        self.optimizer.step()
+        self.average.update()
+        self.step += 1
+        steps = self.recipe.qat_steps
+        if self.best and (self.step % max(1, steps // NUM_CHECKS) == 0 or self.step == steps):
+            with self.average.in_place():
+                self.best.look(self.step)
+        return value.item()
+
+    def finish(self) -> int:
+        """Leaves the weights that are kept; returns their step."""
+        self.prepared.requires_grad_(False)
+        if self.best:
+            self.best.restore()
+        else:
+            self.average.apply()
+        for module in self.prepared.modules():
+            if isinstance(module, ActivationQuantizer):
+                module.absorb_gain()
+        return self.best.step if self.best else self.step
+
+    def snapshot(self) -> Snapshot:
+        """Where it stands; the tensors are those in use, to be written or copied before the next step."""
+        tensors = {
+            "weights": self.prepared.state_dict(),
+            "optimizer": pack_optimizer(self.optimizer),
+            "average": self.average.state,
+        }
+        if self.best:
+            tensors["best"] = self.best.state
+        return Snapshot(self.step, tensors, (self.best.step, *self.best.lowest) if self.best else None)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continues from a snapshot of the same network, teacher and recipe."""
+        self.step = snapshot.step
+        self.prepared.load_state_dict(snapshot.tensors["weights"])
+        unpack_optimizer(self.optimizer, snapshot.tensors["optimizer"])
+        self.average.load(snapshot.tensors.get("average", {}))
+        set_phase(self.prepared, "free" if self.join_step and self.step <= self.join_step else "train")
+        if snapshot.best:
+            self.best = Best(self.prepared, self.objective.teacher, self.held_out)
+            self.best.step, self.best.lowest = snapshot.best[0], snapshot.best[1:]
+            self.best.state = snapshot.tensors["best"]
+
+    def _join_activations(self) -> None:
+        with self.average.in_place():
+            if self.join_step:
+                calibrate(self.prepared, self.held_out)
+            if not self.recipe.qat_label_weight:
+                self.best = Best(self.prepared, self.objective.teacher, self.held_out)
+                self.best.look(self.step)
+
+    def _blend(self) -> float:
+        length = self.recipe.qat_steps * self.recipe.qat_gradual_fraction
+        return min(1.0, self.step / length) if length else 1.0
 
 
 class _Objective:
@@ -147,48 +249,21 @@ class _Objective:
         return value
 
 
-@torch.no_grad()
-def disagreement(student: Slots, teacher: Slots) -> float:
-    """Share of pixels whose best slot, or its best category, is not the teacher's; what the panoptic merge shows."""
-    same_category = student.class_logits.argmax(2) == teacher.class_logits.argmax(2)  # (B, N)
-    best, wanted = student.mask_logits.flatten(2).argmax(1), teacher.mask_logits.flatten(2).argmax(1)  # (B, P)
-    return 1.0 - float(((best == wanted) & same_category.gather(1, wanted)).float().mean())
+def _optimizer(prepared: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW; learned steps do not decay."""
+    named = dict(prepared.named_parameters())
+    steps = [value for name, value in named.items() if name.endswith(("log_step", "log_gain"))]
+    others = [value for name, value in named.items() if not name.endswith(("log_step", "log_gain"))]
+    groups = [{"params": others, "weight_decay": recipe.qat_weight_decay}, {"params": steps, "weight_decay": 0.0}]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.qat_lr)
 
 
-class _Best:
-    """The weights whose pictures differ least from the teacher's on held-out images."""
-
-    def __init__(self, prepared: nn.Module, teacher: nn.Module, held_out: Sequence[torch.Tensor], step: int) -> None:
-        self.prepared = prepared
-        device = next(prepared.parameters()).device
-        self.batches = [batch.to(device) for batch in held_out[:NUM_HELD_OUT]]
-        with torch.no_grad():
-            self.targets: list[Slots] = [teacher(batch) for batch in self.batches]
-        self.lowest = (math.inf, math.inf)
-        self.look(step)
-
-    @torch.no_grad()
-    def look(self, step: int) -> None:
-        answers = [(self.prepared(batch), target) for batch, target in zip(self.batches, self.targets, strict=True)]
-        differing = sum(disagreement(answer, target) for answer, target in answers)
-        value = (
-            differing,
-            sum(float(distillation_loss(answer, target)) for answer, target in answers),
-        )  # of equals the closer
-        if value < self.lowest:
-            self.step, self.lowest = step, value
-            self.state = {name: tensor.clone() for name, tensor in self.prepared.state_dict().items()}
-
-    def restore(self) -> None:
-        self.prepared.load_state_dict(self.state)
+def _set_blend(prepared: nn.Module, blend: float) -> None:
+    for module in prepared.modules():
+        if isinstance(module, IntegerLayer):
+            module.blend = blend
 
 
 def _warm_cosine(fraction: float) -> float:
     """Linear to 1 over the first tenth, then a cosine to 0."""
     return min(1.0, 10 * fraction + 0.01) * 0.5 * (1 + math.cos(math.pi * fraction))
-
-
-def _kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean over all but axis 1 of KL(teacher || student) along axis 1."""
-    log_p, log_q = teacher.log_softmax(1), student.log_softmax(1)
-    return (log_p.exp() * (log_p - log_q)).sum(1).mean()

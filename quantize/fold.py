@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, cast
 
 import torch
@@ -22,25 +24,27 @@ class ScaleShift(nn.Module):
     """What a batch norm of one channel is at inference.
 
     Args:
-        scale: (1,) float32.
+        scale: (1,) float32; None where something before it has taken it over.
         shift: (1,) float32.
     """
 
-    def __init__(self, scale: torch.Tensor, shift: torch.Tensor) -> None:
+    def __init__(self, scale: torch.Tensor | None, shift: torch.Tensor) -> None:
         super().__init__()
-        self.scale, self.shift = nn.Parameter(scale), nn.Parameter(shift)
+        self.scale = None if scale is None else nn.Parameter(scale)
+        self.shift = nn.Parameter(shift)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
-        return x * self.scale + self.shift
+        return (x if self.scale is None else x * self.scale) + self.shift
 
 
 def fold(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
     """Traces an eval copy of a model and rewrites it for inference.
 
-    Batch norms go into the convolution or linear before them, else into the linear behind them; one of a single channel
-    (the mask logits') becomes a scalar product and sum. Dropout goes. Hard-sigmoid becomes relu6(x + 3) / 6, which
-    ExecuTorch's XNNPACK delegate takes without leaving it.
+    Batch norms go into the convolution or linear before them, else into the linear or 1x1 convolution behind them; of
+    one of a single channel (the mask logits') the scale goes into the linear that makes the product's left side and the
+    shift stays. A constant factor per channel goes into the convolution behind it. Dropout goes. Hard-sigmoid becomes
+    relu6(x + 3) / 6, which ExecuTorch's XNNPACK delegate takes without leaving it.
 
     Args:
         model: Any module that `torch.fx.symbolic_trace` can follow; it is left as it was.
@@ -69,6 +73,8 @@ def fold(model: nn.Module, example: torch.Tensor) -> fx.GraphModule:
             replace_node(node, lambda x: F.relu6(x + 3.0) * (1.0 / 6.0))
         elif isinstance(module, _BATCH_NORMS):
             _fold_batch_norm(node, module, graph_module)
+        elif node.target is operator.mul:
+            _fold_factor(node, graph_module)
     graph_module.graph.eliminate_dead_code()
     for node in list(graph_module.graph.nodes):
         if node.op == "call_method" and node.target in ("squeeze", "unsqueeze"):
@@ -93,30 +99,75 @@ def _fold_batch_norm(node: fx.Node, norm: nn.BatchNorm1d | nn.BatchNorm2d, graph
     elif isinstance(before, nn.Linear) and are_rows:
         graph_module.set_submodule(str(source.target), fuse_linear_bn_eval(before, norm))
         _bypass(node)
-    elif isinstance(behind, nn.Linear) and are_rows:
+    elif (isinstance(behind, nn.Linear) and are_rows) or _is_pointwise(behind):
+        assert isinstance(behind, (nn.Linear, nn.Conv2d))
         graph_module.set_submodule(str(user.target), _fold_into_next(norm, behind))
         _bypass(node)
     elif norm.num_features == 1:
         _fold_single_channel(node, norm, graph_module)
 
 
-def _fold_into_next(norm: nn.Module, linear: nn.Linear) -> nn.Linear:
+def _is_pointwise(module: nn.Module | None) -> bool:
+    """Whether it is a linear map of each pixel; with padding, a shift would not reach the border."""
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return module.kernel_size == (1, 1) and module.padding == (0, 0) and module.groups == 1
+
+
+def _fold_into_next(norm: nn.Module, layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
     scale, shift = _affine(norm)
-    folded = nn.Linear(linear.in_features, linear.out_features)
-    bias = 0.0 if linear.bias is None else linear.bias
+    folded = copy.deepcopy(layer)
+    rows = layer.weight.flatten(1)  # (O, I)
     with torch.no_grad():
-        folded.weight.copy_(linear.weight * scale)
-        folded.bias.copy_(linear.weight @ shift + bias)
+        folded.weight.copy_((rows * scale).view_as(layer.weight))
+        folded.bias = nn.Parameter(rows @ shift + (0.0 if layer.bias is None else layer.bias))
     return folded.eval()
 
 
 def _fold_single_channel(node: fx.Node, norm: nn.Module, graph_module: fx.GraphModule) -> None:
     """`norm(x.unsqueeze(1)).squeeze(1)` and plain `norm(x)` alike become `x * scale + shift`."""
-    graph_module.set_submodule(str(node.target), ScaleShift(*_affine(norm)))
     source, user = node.all_input_nodes[0], next(iter(node.users))
+    scale, shift = _affine(norm)
+    linear = _linear_of_product(source, graph_module)
+    if linear is not None:
+        with torch.no_grad():
+            for parameter in linear.parameters():
+                parameter.mul_(scale)
+    graph_module.set_submodule(str(node.target), ScaleShift(scale if linear is None else None, shift))
     if source.target == "unsqueeze" and user.target == "squeeze" and len(node.users) == 1:
         _bypass(user)
         node.replace_input_with(source, source.all_input_nodes[0])
+
+
+def _linear_of_product(node: fx.Node, graph_module: fx.GraphModule) -> nn.Linear | None:
+    """The linear whose rows, and nothing else, are the left side of the matrix product that a node is."""
+    if node.target == "unsqueeze":
+        node = node.all_input_nodes[0]
+    if node.target is not torch.bmm:
+        return None
+    while len(node.all_input_nodes[0].users) == 1:
+        node = node.all_input_nodes[0]
+        module = _module(node, graph_module)
+        if isinstance(module, nn.Linear) and _is_called_once(node):
+            return module
+        if node.target != "reshape":
+            return None
+    return None
+
+
+def _fold_factor(node: fx.Node, graph_module: fx.GraphModule) -> None:
+    """`conv(x * factor)` with a constant (1, C, 1, 1) factor becomes `conv(x)`."""
+    factor = next((source for source in node.all_input_nodes if source.op == "get_attr"), None)
+    user = next(iter(node.users))
+    conv = _module(user, graph_module) if len(node.users) == 1 and _is_called_once(user) else None
+    if factor is None or not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+        return
+    value = attrgetter(str(factor.target))(graph_module)
+    if tuple(value.shape) == (1, conv.in_channels, 1, 1):
+        with torch.no_grad():
+            conv.weight.mul_(value)
+        node.replace_all_uses_with(next(source for source in node.all_input_nodes if source is not factor))
+        node.graph.erase_node(node)
 
 
 def _reshape_instead(node: fx.Node) -> None:

@@ -1,4 +1,4 @@
-"""Ternary weights in 1.6 bits: five to a byte."""
+"""Weights in fewer bits than a byte has: ternary ones five to a byte, others two or four."""
 
 from __future__ import annotations
 
@@ -43,6 +43,24 @@ def unpack_ternary(packed: NDArray[np.uint8], count: int) -> NDArray[np.int8]:
     digits = packed[:, None] // _PLACES % 3
     codes: NDArray[np.int8] = digits.ravel()[:count].astype(np.int8) - np.int8(1)
     return codes
+
+
+def pack_bits(values: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
+    """Signed integers of 2 or 4 bits, of any shape, to bytes, the first in the lowest bits (LiteRT and ONNX).
+
+    Raises:
+        ValueError: A value does not fit.
+    """
+    flat = values.ravel()
+    half = 1 << (bits - 1)
+    if flat.size and (flat.min() < -half or flat.max() >= half):
+        raise ValueError(f"{bits} bits hold {-half} to {half - 1}; these go from {flat.min()} to {flat.max()}")
+    per_byte = 8 // bits
+    fields = np.zeros(-(-flat.size // per_byte) * per_byte, np.uint8)
+    fields[: flat.size] = flat.view(np.uint8) & ((1 << bits) - 1)
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    packed: NDArray[np.uint8] = np.bitwise_or.reduce(fields.reshape(-1, per_byte) << shifts, axis=1)
+    return packed
 
 
 def pack_state(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

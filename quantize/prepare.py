@@ -10,11 +10,13 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from edgeseg.config import nearest
+from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.fold import fold, replace_node
-from edgeseg.quantize.modules import ActivationQuantizer, IntegerLayer, QuantConstant, QuantConv2d, QuantLinear
+from edgeseg.quantize.modules import IntegerLayer, QuantConstant, QuantConv2d, QuantLinear
 from edgeseg.quantize.operators import CLAMPS, Kind, kind_of
 from edgeseg.quantize.recipes import Recipe
-from edgeseg.quantize.weights import Ternary, Uniform, WeightGrid
+from edgeseg.quantize.weights import Learned, Ternary, Uniform, WeightGrid
 from edgeseg.structures import CheckError, InputError
 
 
@@ -35,10 +37,11 @@ def prepare(model: nn.Module, recipe: Recipe, example: torch.Tensor) -> fx.Graph
         A graph in eval mode, in phase `observe`: `calibrate` it, or load a state dict and `set_phase`.
 
     Raises:
-        InputError: The model can't be traced.
-        CheckError: No convolution became integer.
+        InputError: The model can't be traced, or a pattern of the recipe fits no layer.
+        CheckError: No layer became integer.
     """
     graph_module = fold(model, example)
+    _refuse_idle_patterns(graph_module, recipe)
     _spell_out_hard_swish(graph_module)
     kinds = {node: _kind(node, graph_module, recipe) for node in graph_module.graph.nodes}
     layers = [node for node, kind in kinds.items() if kind == "conv"]
@@ -47,7 +50,7 @@ def prepare(model: nn.Module, recipe: Recipe, example: torch.Tensor) -> fx.Graph
     on_grid = _find_grids(kinds) if recipe.activation_bits else []
     groups = _share_grids(on_grid, kinds)
     for root in dict.fromkeys(groups.values()):
-        graph_module.add_submodule(_grid_name(root), ActivationQuantizer(recipe.activation_bits))
+        graph_module.add_submodule(_grid_name(root), _activation_quantizer(recipe))
     for node in layers:
         _make_integer(node, graph_module, recipe, groups)
     for node in on_grid:
@@ -86,12 +89,32 @@ def _make_integer(node: fx.Node, graph_module: fx.GraphModule, recipe: Recipe, g
     graph_module.set_submodule(name, made)
 
 
+def _activation_quantizer(recipe: Recipe) -> ActivationQuantizer:
+    return ActivationQuantizer(recipe.activation_bits, is_learned=recipe.learned_activation_steps)
+
+
 def _weight_grid(name: str, layer: nn.Conv2d | nn.Linear, recipe: Recipe) -> WeightGrid:
     """Ternary costs accuracy where a channel has few weights, and saves nothing: depthwise and first layers stay."""
     is_thin = isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.in_channels <= 3)
+    grid: Uniform | Ternary
     if _matches(name, recipe.int8_modules) or (is_thin and recipe.ternary):
-        return Uniform(8)
-    return Ternary(recipe.ternary) if recipe.ternary else Uniform(recipe.weight_bits)
+        grid = Uniform(8)
+    else:
+        grid = Ternary(recipe.ternary) if recipe.ternary else Uniform(recipe.weight_bits)
+    return Learned(grid) if recipe.learned_weight_steps else grid
+
+
+def _refuse_idle_patterns(graph_module: fx.GraphModule, recipe: Recipe) -> None:
+    """A pattern that fits nothing is a misspelt one: what it was to spare would be rounded in silence."""
+    kinds = ("conv", "linear") if recipe.linears else ("conv",)
+    names = [str(node.target) for node in graph_module.graph.nodes if kind_of(node, graph_module) in kinds]
+    for field in ("float_modules", "int8_modules"):
+        for pattern in getattr(recipe, field):
+            if not any(fnmatch(name, pattern) for name in names):
+                raise InputError(
+                    f"recipe {recipe.name!r}: {field} {pattern!r} fits no layer{nearest(pattern, names)}; "
+                    "edgeseg quantize --analyse lists them"
+                )
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

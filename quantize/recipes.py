@@ -32,6 +32,10 @@ class Recipe:
     """Shell patterns of module names that stay float32."""
     int8_modules: tuple[str, ...] = ()
     """Shell patterns of module names with 8-bit weights in a recipe of fewer bits."""
+    learned_weight_steps: bool = False
+    """Whether training moves the weights' steps too (LSQ, quantize/learned.py), from where their rule puts them."""
+    learned_activation_steps: bool = False
+    """Whether training moves the activations' steps too, from where calibration puts them."""
     qat_steps: int = 0
     """Optimiser steps of quantization-aware training; 0 is post-training quantization."""
     qat_lr: float = 2e-5
@@ -41,22 +45,51 @@ class Recipe:
     qat_free_fraction: float = 0.0
     """Part of the steps in which activations are not rounded yet: ternary weights change them so much that their
     ranges are only worth measuring afterwards."""
+    qat_gradual_fraction: float = 0.0
+    """Part of the steps in which weights go over from 8 bits to fewer, as a mean of both that shifts with the steps."""
+    qat_ema_decay: float = 0.0
+    """Of the running average of the weights, which is then what is kept; 0 keeps the weights themselves."""
     qat_label_weight: float = 0.0
     """Weight of the labels' loss beside the divergence from the float network, which needs none."""
 
     def __post_init__(self) -> None:
         """Refuses what no code here can do."""
-        where = f"recipe {self.name!r}"
-        if not 2 <= self.weight_bits <= 8:
-            raise InputError(f"{where}: weight_bits = {self.weight_bits}; 2 to 8 are possible")
-        if self.activation_bits and not 2 <= self.activation_bits <= 8:
-            raise InputError(f"{where}: activation_bits = {self.activation_bits}; 2 to 8 are possible, or 0 for float")
-        if self.qat_steps < 0 or self.qat_lr <= 0:
-            raise InputError(f"{where}: qat_steps = {self.qat_steps} must be >= 0 and qat_lr = {self.qat_lr} > 0")
-        if self.qat_label_weight < 0:
-            raise InputError(f"{where}: qat_label_weight = {self.qat_label_weight} must be >= 0")
-        if not 0 <= self.qat_free_fraction < 1:
-            raise InputError(f"{where}: qat_free_fraction = {self.qat_free_fraction}; 0 to below 1 is possible")
+        learned = self.learned_weight_steps or self.learned_activation_steps
+        rules = [
+            (2 <= self.weight_bits <= 8, f"weight_bits = {self.weight_bits}; 2 to 8 are possible"),
+            (
+                self.activation_bits == 0 or 2 <= self.activation_bits <= 8,
+                f"activation_bits = {self.activation_bits}; 2 to 8 are possible, or 0 for float",
+            ),
+            (
+                self.qat_steps >= 0 and self.qat_lr > 0,
+                f"qat_steps = {self.qat_steps} must be >= 0 and qat_lr = {self.qat_lr} > 0",
+            ),
+            (self.qat_label_weight >= 0, f"qat_label_weight = {self.qat_label_weight} must be >= 0"),
+            (
+                self.activation_bits or not self.learned_activation_steps,
+                "learned_activation_steps, but activations stay float; give activation_bits = 8",
+            ),
+            (
+                self.qat_steps or not (learned or self.qat_gradual_fraction or self.qat_ema_decay),
+                "learned steps, qat_gradual_fraction and qat_ema_decay do nothing without training; give qat_steps",
+            ),
+            (
+                self.ternary or self.weight_bits < 8 or not self.qat_gradual_fraction,
+                f"qat_gradual_fraction = {self.qat_gradual_fraction}, but weights have 8 bits from the start",
+            ),
+            (
+                not self.activation_bits or self.qat_gradual_fraction <= self.qat_free_fraction,
+                f"qat_gradual_fraction = {self.qat_gradual_fraction} is above qat_free_fraction = "
+                f"{self.qat_free_fraction}: ranges would be measured on weights still on their way; raise the latter",
+            ),
+        ]
+        for field in ("qat_free_fraction", "qat_gradual_fraction", "qat_ema_decay"):
+            value = getattr(self, field)
+            rules.append((0 <= value < 1, f"{field} = {value}; 0 to below 1 is possible"))
+        for holds, complaint in rules:
+            if not holds:
+                raise InputError(f"recipe {self.name!r}: {complaint}")
 
 
 _LABELLED: dict[str, Any] = {"qat_steps": 5000, "qat_lr": 1e-3, "qat_label_weight": 1.0}
@@ -100,8 +133,3 @@ def _read_recipe(path: Path) -> Recipe:
     if path.stem in (*RECIPES, "float32", "best", "last"):
         raise InputError(f"{path}: {path.stem!r} is taken; name the recipe's file otherwise")
     return config_from_dict(Recipe, {"name": path.stem} | table, where=str(path))
-
-
-def leaves_activations_float(name: str) -> bool:
-    """Whether the recipe of that name makes integers of weights alone."""
-    return name in RECIPES and not RECIPES[name].activation_bits

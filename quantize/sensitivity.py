@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import fx, nn
 
+from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.calibrate import calibrate
-from edgeseg.quantize.fine_tune import distillation_loss
-from edgeseg.quantize.modules import ActivationQuantizer, IntegerLayer
+from edgeseg.quantize.divergence import distillation_loss
+from edgeseg.quantize.modules import IntegerLayer
 from edgeseg.quantize.prepare import prepare
 from edgeseg.quantize.recipes import Recipe
 from edgeseg.structures import InputError, Slots

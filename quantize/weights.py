@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 import torch
 
+from edgeseg.quantize.learned import learned_rounding, pass_gradient
+
 TernaryRule = Literal["absmean", "twn"]
 
 
@@ -21,7 +23,7 @@ class WeightGrid(Protocol):
         """(O, ...) float32 -> (O,) step, above 0 except for a channel of zeros."""
 
     def rounded(self, weight: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
-        """The weights on the grid, with a straight-through gradient."""
+        """The weights on the grid, with a gradient."""
 
     def stored(self, step: torch.Tensor) -> torch.Tensor:
         """The steps as a container keeps them."""
@@ -44,7 +46,7 @@ class Uniform:
 
     def step(self, weight: torch.Tensor) -> torch.Tensor:
         """See WeightGrid."""
-        return weight.abs().flatten(1).amax(1) / self.high
+        return weight.detach().abs().flatten(1).amax(1) / self.high
 
     def rounded(self, weight: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
         """See WeightGrid."""
@@ -88,7 +90,7 @@ class Ternary:
         """See WeightGrid."""
         flat = weight.detach().flatten(1)
         codes = flat.sign() * (flat.abs() > self._threshold(flat.abs()))
-        return weight + ((codes * step[:, None]).view_as(weight) - weight).detach()
+        return pass_gradient(weight, (codes * step[:, None]).view_as(weight))
 
     def stored(self, step: torch.Tensor) -> torch.Tensor:
         """In bfloat16: beside weights of 1.6 bits a step of 32 is a tenth of the file."""
@@ -96,3 +98,35 @@ class Ternary:
 
     def _threshold(self, magnitude: torch.Tensor) -> torch.Tensor:
         return (0.5 if self.rule == "absmean" else 0.7) * magnitude.mean(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A grid whose steps training moves; they begin where the grid's own rule puts them.
+
+    Two magnitudes, one above and one below 0 (Trained Ternary Quantization, Zhu et al. 2017), are not offered: a weight
+    would no longer be an integer times its channel's step, which is all that runtimes and containers hold.
+
+    Attributes:
+        start: Gives the integers and the first steps.
+    """
+
+    start: Uniform | Ternary
+
+    @property
+    def high(self) -> int:
+        """See WeightGrid."""
+        return self.start.high
+
+    def step(self, weight: torch.Tensor) -> torch.Tensor:
+        """See WeightGrid; the first one."""
+        return self.start.step(weight)
+
+    def rounded(self, weight: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """To the nearest; the step gets a gradient too."""
+        zeros = torch.zeros_like(step, dtype=torch.int32)
+        return learned_rounding(weight, step, zeros, low=-self.high, high=self.high)
+
+    def stored(self, step: torch.Tensor) -> torch.Tensor:
+        """See WeightGrid."""
+        return pass_gradient(step, self.start.stored(step.detach()))

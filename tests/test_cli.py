@@ -104,7 +104,7 @@ def test_eval_prints_one_json_document_with_the_documented_keys(trained: tuple[P
     code, out, _ = run("eval", checkpoint, "--json")
     assert code == 0
     result = json.loads(out)
-    assert set(result) == {"all", "things", "stuff", "per_category"}
+    assert set(result) == {"all", "things", "stuff", "per_category", "segments_beyond_slots"}
     assert set(result["all"]) == {"pq", "sq", "rq", "n"}
     assert 0 <= result["all"]["pq"] <= 1
 
@@ -113,8 +113,26 @@ def test_eval_of_a_network_gives_every_metric_that_is_asked_for(trained: tuple[P
     code, out, _ = run("eval", trained[1], "--metrics", "ap,miou", "worst", "--json")
     assert code == 0
     result = json.loads(out)
-    assert set(result) == {"all", "things", "stuff", "per_category", "ap", "miou", "worst"}
+    assert set(result) == {"all", "things", "stuff", "per_category", "ap", "miou", "worst", "segments_beyond_slots"}
     assert len(result["worst"]["images"]) == 3  # the split
+
+
+def test_one_network_answers_three_tasks_each_with_its_own_measure(
+    trained: tuple[Path, Path], run: Run, tmp_path: Path
+) -> None:
+    for task, measure in (("instance", "ap"), ("semantic", "miou")):
+        code, out, _ = run("eval", trained[1], "--task", task, "--json")
+        assert code == 0
+        result = json.loads(out)
+        assert set(result) == {"task", measure, "segments_beyond_slots"}
+        assert 0 <= result[measure][measure] <= 1
+        assert run("eval", trained[1], "--task", task)[1].strip().startswith(("mask AP", "mIoU"))
+    photo = next((trained[0] / "val").iterdir())
+    assert run("predict", trained[1], photo, "--task", "semantic", "--out", tmp_path)[0] == 0
+    rows = json.loads((tmp_path / "panoptic.json").read_text())["annotations"][0]["segments_info"]
+    categories = [row["category_id"] for row in rows]
+    assert len(set(categories)) == len(categories)  # one segment for each
+    assert sum(row["area"] for row in rows) == 64 * 64  # nothing is void
 
 
 def test_the_truth_scored_against_itself_is_1(trained: tuple[Path, Path], run: Run) -> None:
@@ -172,6 +190,7 @@ def test_a_photo_that_lies_on_its_side_is_turned_as_its_camera_says(
         (("eval", "{run}", "--data", "{empty}"), "panoptic_val.json"),
         (("eval", "{run}", "--precision", "int9"), "int9"),
         (("eval", "{run}", "--runtime", "onnx"), "goes with a bundle"),
+        (("eval", "{run}", "--task", "semantic", "--metrics", "ap"), "has its own measure (miou)"),
         (("eval", "{run}", "--metrics", "pq,miuo"), "did you mean 'miou'"),
         (("eval", "{run}", "--num-workers", "2"), "goes with --pred"),
         (("predict", "{run}", "nothing*.jpg"), "matches nothing"),

@@ -13,7 +13,19 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDER_OF = {"quantize": "quantize", "export": "export", "bench": "bench"}
-COMMAND_LINE_ROOMS = ("app", "args", "bench", "bundle", "coverage", "data", "eval", "models", "pack", "quantize")
+COMMAND_LINE_ROOMS = (
+    "app",
+    "args",
+    "bench",
+    "bundle",
+    "coverage",
+    "data",
+    "eval",
+    "models",
+    "pack",
+    "quantize",
+    "train",
+)
 COMMAND_LINE = ("edgeseg/cli.py", *(f"edgeseg/cli_{name}.py" for name in COMMAND_LINE_ROOMS))
 COMMAND_LINE_KNOWS = {*(f"cli_{name}" for name in COMMAND_LINE_ROOMS), "config", "structures"}
 ORDER = ["core", "quantize", "export", "bench"]
@@ -23,6 +35,7 @@ INNER = {
     "data": 2,
     "display": 2,
     "losses": 2,
+    "enlarged_argmax": 1,
     "merge": 2,
     "metrics": 2,
     "models": 2,
@@ -30,7 +43,10 @@ INNER = {
     "readable_bench": 1,
     "readable_bundle": 1,
     "readable_coverage": 1,
+    "readable_models": 1,
+    "readable_train": 1,
     "readable_verify": 1,
+    "tasks": 3,
     "visualize": 2,
 }
 SDKS: dict[str, set[str]] = {
@@ -38,7 +54,7 @@ SDKS: dict[str, set[str]] = {
     "litert_torch": {"export/litert.py"},
     "coreai": {"export/coreai.py"},
     "coreai_torch": {"export/coreai.py"},
-    "ai_edge_litert": {"export/litert.py", "export/litert_gpu.py"},
+    "ai_edge_litert": {"export/litert.py", "export/litert_gpu.py", "export/litert_int4.py"},
     "ai_edge_quantizer": {"export/litert.py"},
     "tflite_runtime": {"export/litert.py"},
     "coremltools": {
@@ -46,11 +62,23 @@ SDKS: dict[str, set[str]] = {
         "export/coreml.py",
         "export/lowering.py",
         "export/mil_interpreter.py",
+        "export/mil_tables.py",
     },
-    "onnx": {"bench/profile_onnx.py", "export/onnx.py", "export/onnx_web.py"},
-    "onnxruntime": {"bench/profile_onnx.py", "export/onnx.py"},
+    "onnx": {
+        "bench/nncf_row.py",
+        "bench/peers/onnx_cost.py",
+        "bench/profile_onnx.py",
+        "bench/ternary_speed.py",
+        "export/onnx.py",
+        "export/onnx_low_bit.py",
+        "export/onnx_web.py",
+    },
+    "onnxruntime": {"bench/profile_onnx.py", "bench/ternary_speed.py", "export/onnx.py"},
     "onnxscript": {"export/onnx.py"},
-    "nncf": set(),
+    "nncf": {"bench/nncf_row.py"},
+    "timm": {"edgeseg/models/timm_adapter.py"},
+    "transformers": {"bench/peers/mask_transformers.py"},
+    "ultralytics": set(),  # AGPL: run as a program, never imported
 }
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgeseg.config import MergeConfig
+from edgeseg.enlarged_argmax import enlarged_argmax
 from edgeseg.merge import merge_slots, merged_to_segments, upsample_bilinear
 from edgeseg.structures import Category, Merged
 
@@ -81,6 +82,64 @@ def test_random_slots_equal_the_rule_read_aloud(
     assert np.array_equal(merged.slot_category, expected.slot_category)
     assert merged.slot_score == pytest.approx(expected.slot_score, abs=1e-6)
     assert [a.dtype for a in merged] == [np.uint8, np.int32, np.float32]
+
+
+def dense_argmax(logits: NDArray[np.float32], slots: NDArray[np.int64], factor: int) -> NDArray[np.uint8]:
+    """Rule 2 of docs/merge.md: every slot enlarged everywhere."""
+    slot_map = np.full((logits.shape[1] * factor, logits.shape[2] * factor), 255, dtype=np.uint8)
+    best = np.full(slot_map.shape, -np.inf, dtype=np.float32)
+    for slot, logit in zip(slots, logits, strict=True):
+        with np.errstate(all="ignore"):
+            enlarged = upsample_bilinear(logit, factor)
+        slot_map[enlarged > best] = slot
+        best = np.fmax(best, enlarged)
+    return slot_map
+
+
+def hard_logits(kind: str, size: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Maps on which a shortcut around the enlargement would fail if it were not exact."""
+    noise = rng.normal(size=size)
+    one_ulp = np.where(rng.random(size) < 0.5, np.inf, -np.inf).astype(np.float32)
+    strange = np.array([np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, -1e-40], np.float32)
+    made = {
+        "noise": noise,
+        "steps of int8": rng.integers(-2, 3, size) * 0.1,
+        "last bits": (1 + rng.integers(0, 3, size) * 2.0**-23) * rng.normal(),
+        "neighbours in float32": np.nextafter(np.broadcast_to(noise[:1], size).astype(np.float32), one_ulp),
+        "magnitudes": noise * np.exp(20 * rng.normal(size=(size[0], 1, 1))),
+        "no numbers": np.where(rng.random(size) < 0.2, rng.choice(strange, size), noise),
+        "segments": np.cumsum(np.cumsum(noise, axis=1), axis=2),
+    }
+    return made[kind].astype(np.float32)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(
+        ["noise", "steps of int8", "last bits", "neighbours in float32", "magnitudes", "no numbers", "segments"]
+    ),
+    size=st.tuples(st.integers(0, 9), st.integers(1, 12), st.integers(1, 12)),
+    factor=st.sampled_from([1, 2, 4]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_enlarging_borders_only_equals_enlarging_everything_bit_by_bit(
+    kind: str, size: tuple[int, int, int], factor: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits = hard_logits(kind, size, rng) if size[0] else np.empty(size, np.float32)
+    slots = np.sort(rng.choice(254, size[0], replace=False))
+    assert np.array_equal(enlarged_argmax(logits, slots, factor), dense_argmax(logits, slots, factor))
+
+
+def test_a_slot_that_wins_only_between_pixels_is_found() -> None:
+    """Two slots fall off against each other; the third, second at both pixels, is on top between them."""
+    logits = np.array([[[4.0, 0.0]], [[0.0, 4.0]], [[3.0, 3.0]]], dtype=np.float32)
+    assert enlarged_argmax(logits, np.arange(3), 4).tolist() == 4 * [[0, 0, 0, 2, 2, 1, 1, 1]]
+
+
+def test_more_open_cells_than_are_taken_at_a_time() -> None:
+    logits = np.random.default_rng(0).normal(size=(3, 70, 60)).astype(np.float32)
+    assert np.array_equal(enlarged_argmax(logits, np.arange(3), 2), dense_argmax(logits, np.arange(3), 2))
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

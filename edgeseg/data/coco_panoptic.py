@@ -19,7 +19,7 @@ from edgeseg.data.numbered import NumberedSample, read_numbered_png
 from edgeseg.data.panoptic_json import MAX_SEGMENT_ID, Frame, read_panoptic_json
 from edgeseg.data.panoptic_png import IdReader, absent_segment, unlisted_segment
 from edgeseg.data.panoptic_table import ImageId, ImageRecord, ImageRecords, ImageTable, SegmentRecord
-from edgeseg.data.photo import read_labelled_image
+from edgeseg.data.photo import LabelledPhoto
 from edgeseg.structures import Category, InputError, Sample, Segment
 
 _COCO_YEAR = {"train": "train2017", "val": "val2017"}
@@ -29,7 +29,7 @@ _COCO_YEAR = {"train": "train2017", "val": "val2017"}
 class PanopticFolder:
     """One split of a COCO panoptic folder, read when indexed.
 
-    A photo's EXIF orientation is applied if its size is then the JSON's (`read_labelled_image`).
+    A photo's EXIF orientation is applied if its size is then the JSON's (`LabelledPhoto`).
 
     Attributes:
         categories: Ascending by id.
@@ -122,24 +122,24 @@ class PanopticFolder:
         record = self.images[index]
         png_path = self.png_folder / record.annotation.png_name
         panoptic_map, segments = read_panoptic_png(png_path, record.annotation.segments, allow_absent=self.allow_absent)
-        image = self._photo(record, panoptic_map.shape)
+        image = self._photo(record, panoptic_map.shape).pixels()
         sequence, frame = self.frames.get(record.image_id, (None, None))
         return Sample(record.image_id, record.file_name, image, panoptic_map, segments, sequence, frame)
 
     def numbered(self, index: int) -> NumberedSample:
-        """Reads one image and what training needs of its label; areas and boxes are not counted.
+        """Reads what training needs of a label, without areas and boxes; the photo is decoded later.
 
         Raises:
-            InputError: As when indexed.
+            InputError: As when indexed, but for what only the photo's decoder sees.
         """
         record = self.images[index]
         png_path = self.png_folder / record.annotation.png_name
         number_map, segments = read_numbered_png(png_path, record.annotation.segments, allow_absent=self.allow_absent)
-        image = self._photo(record, number_map.shape)
-        return NumberedSample(record.image_id, record.file_name, image, number_map, segments)
+        photo = self._photo(record, number_map.shape)
+        return NumberedSample(record.image_id, record.file_name, photo, number_map, segments)
 
-    def _photo(self, record: ImageRecord, label_size: tuple[int, ...]) -> NDArray[np.uint8]:
-        """The photo, if photo, label and JSON have one size."""
+    def _photo(self, record: ImageRecord, label_size: tuple[int, ...]) -> LabelledPhoto:
+        """The photo, if label and JSON have one size."""
         height, width = label_size
         says, size = ("its JSON says", record.size) if any(record.size) else ("its PNG is", (height, width))
         if (height, width) != size:
@@ -148,7 +148,7 @@ class PanopticFolder:
                 f"{png_path} is {height} x {width} (height x width), {says} {size[0]} x {size[1]}; image, PNG and JSON "
                 "must agree: export it again"
             )
-        return read_labelled_image(self.image_folder / record.file_name, size, says=says)
+        return LabelledPhoto(self.image_folder / record.file_name, size, says)
 
     def category_ids(self, index: int) -> set[int]:
         """Category ids of the image's segments that are not crowds, from the JSON alone."""

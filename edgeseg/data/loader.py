@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from edgeseg.config import DataConfig
-from edgeseg.data.augment import View, augment, check_augmentation
+from edgeseg.data.augment import View, augment, check_augmentation, cut_label, draw_look, lay_label, paint_photo
 from edgeseg.data.copy_paste import GUEST_ZOOM, copy_paste
 from edgeseg.data.extra_transform import Extra, apply_extra
 from edgeseg.data.numbered import NumberedSample
 from edgeseg.data.order import Order, repeat_factors
+from edgeseg.data.photo import LabelledPhoto
 from edgeseg.data.segment_table import SegmentTable, label_rows, table_of
 from edgeseg.data.worker import start_worker
-from edgeseg.structures import Batch, Category, InputError, Sample
+from edgeseg.structures import IGNORE, Batch, Category, InputError, Sample
 
 _AUGMENTATION = 1
 """Second word of the seeds; the order's stream has another one (edgeseg.data.order), so that they never meet."""
@@ -46,10 +47,10 @@ class LabelledAhead(Protocol):
 
 @runtime_checkable
 class ReadsNumbered(Protocol):
-    """Samples that can be read with numbered segments, which is faster than counting areas and boxes."""
+    """Samples that can be read with numbered segments and the photo left to decode, which is faster."""
 
     def numbered(self, index: int, /) -> NumberedSample:
-        """Reads a sample."""
+        """Reads a sample's label."""
         ...
 
 
@@ -120,15 +121,14 @@ class TrainSet(Dataset[TrainItem]):
         self._order = Order(len(samples), seed=seed, repeats=_repeats(samples, config.balance))
 
     def __getitem__(self, index: int) -> TrainItem:
-        return self._item(index, np.empty((3, *self._config.image_size), dtype=np.uint8))
+        size = self._config.image_size
+        return self._item(index, np.empty((3, *size), dtype=np.uint8), np.empty(size, dtype=np.int16))
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The samples of these numbers, written where the batch keeps them."""
         images = np.empty((len(indices), 3, *self._config.image_size), dtype=np.uint8)
         label_maps = np.empty((len(indices), *self._config.image_size), dtype=np.int16)
-        items = [self._item(index, image) for index, image in zip(indices, images, strict=True)]
-        for label_map, item in zip(label_maps, items, strict=True):
-            label_map[:] = item.label_map
+        items = [self._item(*written) for written in zip(indices, images, label_maps, strict=True)]
         return Batch(
             image=torch.from_numpy(images),
             label_map=torch.from_numpy(label_maps),
@@ -136,22 +136,28 @@ class TrainSet(Dataset[TrainItem]):
             image_ids=[item.image_id for item in items],
         )
 
-    def _item(self, index: int, into: NDArray[np.uint8]) -> TrainItem:
-        """Sample `index`, its image in `into`."""
+    def _item(self, index: int, image: NDArray[np.uint8], label_map: NDArray[np.int16]) -> TrainItem:
+        """Sample `index`, in these arrays."""
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, _AUGMENTATION, index]))
-        image_index = self._order[index]
-        sample = self._read(image_index)
+        sample = self._read(self._order[index])
         table = table_of(sample.segments, self._index_of)
-        view = augment(sample.image, sample.panoptic_map, rng, self._config, into=into)
+        height, width = sample.panoptic_map.shape
+        look = draw_look((height, width), rng, self._config)
+        paint_photo(_photo_of(sample), look, into=image)
+        seen = cut_label(sample.panoptic_map, look)
         if self._config.copy_paste > 0 and rng.random() < self._config.copy_paste:
-            view = View(view.image, view.panoptic_map.astype(np.int32, copy=False))
-            table = self._paste(view, table, rng, index)
-        label_map, categories = label_rows(view.panoptic_map, table, name=sample.file_name)
+            panoptic_map = np.empty(self._config.image_size, dtype=np.int32)
+            lay_label(seen.astype(np.int32, copy=False), look, into=panoptic_map, padding=0)
+            table = self._paste(View(image, panoptic_map), table, rng, index)
+            label_map[:], categories = label_rows(panoptic_map, table, name=sample.file_name)
+        else:  # rows are found where the map is smallest
+            rows, categories = label_rows(seen, table, name=sample.file_name)
+            lay_label(rows, look, into=label_map, padding=IGNORE)
         if self._extra is not None:
-            view, table = apply_extra(self._extra, into, label_map, categories, seed=int(rng.integers(2**63)))
-            label_map, categories = label_rows(view.panoptic_map, table, name=sample.file_name)
-            into[:] = view.image
-        return TrainItem(into, label_map, categories, sample.image_id)
+            view, table = apply_extra(self._extra, image, label_map, categories, seed=int(rng.integers(2**63)))
+            label_map[:], categories = label_rows(view.panoptic_map, table, name=sample.file_name)
+            image[:] = view.image
+        return TrainItem(image, label_map, categories, sample.image_id)
 
     def _read(self, image_index: int) -> Sample | NumberedSample:
         return self._samples[image_index] if self._numbered is None else self._numbered(image_index)
@@ -163,12 +169,16 @@ class TrainSet(Dataset[TrainItem]):
         return copy_paste(
             view,
             table,
-            augment(guest.image, guest.panoptic_map, rng, self._config, relative_zoom=GUEST_ZOOM),
+            augment(_photo_of(guest), guest.panoptic_map, rng, self._config, relative_zoom=GUEST_ZOOM),
             table_of(guest.segments, self._index_of),
             rng,
             is_thing=self._is_thing,
             guest_name=guest.file_name,
         )
+
+
+def _photo_of(sample: Sample | NumberedSample) -> NDArray[np.uint8] | LabelledPhoto:
+    return sample.photo if isinstance(sample, NumberedSample) else sample.image
 
 
 def train_loader(

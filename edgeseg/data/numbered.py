@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeseg.data.panoptic_png import OPAQUE_VOID, IdReader, absent_segment, unlisted_segment
 from edgeseg.data.panoptic_table import ImageId, SegmentRecord
+from edgeseg.data.photo import LabelledPhoto
 from edgeseg.data.segment_table import find_runs
 
 
@@ -20,14 +21,14 @@ class NumberedSample(NamedTuple):
     Attributes:
         image_id: The data set's image id.
         file_name: Image file relative to its split's folder.
-        image: (H, W, 3) uint8 RGB.
+        photo: The image, decoded when asked for.
         panoptic_map: (H, W) uint8, int32 from 256 segments on: 1, 2, .. in order of the segments' ids, 0 = void.
         segments: Table of these numbers.
     """
 
     image_id: ImageId
     file_name: str
-    image: NDArray[np.uint8]
+    photo: LabelledPhoto
     panoptic_map: NDArray[np.uint8] | NDArray[np.int32]
     segments: tuple[SegmentRecord, ...]
 

@@ -48,7 +48,8 @@ class Checkpoint:
     def model(self) -> SlotsModel:
         """The float network in eval mode with the weights to evaluate."""
         if "recipe" in self.extra:
-            raise InputError(f"{self.path} is quantized already ({self.extra['recipe']}); give the float checkpoint")
+            recipe = self.extra["recipe"]["name"]
+            raise InputError(f"{self.path} is quantized already, by recipe {recipe!r}; give the float checkpoint")
         model = build_model(self.config.model, [c.is_thing for c in self.categories], self.config.data.image_size)
         load_weights(model, self.tensors["weights"], self.path)
         return model.eval()

@@ -11,20 +11,26 @@ from numpy.typing import NDArray
 from edgeseg.config import MergeConfig
 from edgeseg.data.loader import Samples
 from edgeseg.data.transforms import letterbox, unletterbox_map
-from edgeseg.merge import merge_slots, merged_to_segments
+from edgeseg.merge import merged_to_segments
 from edgeseg.metrics.evaluation import Evaluation
 from edgeseg.metrics.overlap import Comparison
 from edgeseg.metrics.panoptic_quality import PQResult
-from edgeseg.structures import Category, InputError, Merged, Segment
+from edgeseg.structures import Category, InputError, Merged, Segment, TaskName
+from edgeseg.tasks import TASKS
 
 Predictor = Callable[[NDArray[np.uint8]], Merged]
 """(H, W, 3) uint8 RGB of the network's size -> merged slots."""
 
 
 def torch_predictor(
-    model: torch.nn.Module, merge: MergeConfig, categories: Sequence[Category], device: torch.device | str = "cpu"
+    model: torch.nn.Module,
+    merge: MergeConfig,
+    categories: Sequence[Category],
+    device: torch.device | str = "cpu",
+    *,
+    task: TaskName = "panoptic",
 ) -> Predictor:
-    """Runs a slots model in eval mode and the reference merge."""
+    """Runs a slots model in eval mode and the reference merge, or what answers another task."""
     is_thing = np.array([category.is_thing for category in categories])
 
     @torch.inference_mode()
@@ -32,7 +38,7 @@ def torch_predictor(
         batch = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float()
         slots = model(batch.contiguous(memory_format=torch.channels_last))
         class_logits, mask_logits = slots[0][0].float().cpu().numpy(), slots[1][0].float().cpu().numpy()
-        return merge_slots(class_logits, mask_logits, config=merge, is_thing=is_thing)
+        return TASKS[task](class_logits, mask_logits, config=merge, is_thing=is_thing)
 
     return predict
 
@@ -109,10 +115,19 @@ def evaluate_metrics(
         on_progress: Called with (done, total).
     """
     evaluation, comparison = Evaluation(categories, metrics), Comparison(categories)
+    num_slots = 0
+
+    def noting_slots(image: NDArray[np.uint8]) -> Merged:
+        nonlocal num_slots
+        merged = predictor(image)
+        num_slots = len(merged.slot_category)
+        return merged
+
     indices = list(_spread(len(samples), max_images))[rank::world_size]
     for done, index in enumerate(indices, start=1):
         sample = samples[index]
-        panoptic_map, segments = segment_image(predictor, sample.image, size, categories)
+        panoptic_map, segments = segment_image(noting_slots, sample.image, size, categories)
+        evaluation.segments_beyond_slots += max(0, len(sample.segments) - num_slots)
         evaluation.add(
             comparison.compare(
                 panoptic_map,

@@ -18,30 +18,36 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from edgeseg.config import Config, config_to_dict
+from edgeseg.config import Config, DataConfig, config_to_dict
 from edgeseg.data.loader import CachedSamples, Samples, train_loader
 from edgeseg.display import TrainingDisplay, say
 from edgeseg.engine.checkpoint import load_checkpoint, load_weights, pack_optimizer, save_checkpoint, unpack_optimizer
+from edgeseg.engine.distill import Teacher, load_teacher
 from edgeseg.engine.distributed import sum_over_processes, synchronise_norms
 from edgeseg.engine.evaluate import evaluate_metrics, torch_predictor
+from edgeseg.engine.norms import settle_norms
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.losses.registry import build_loss
 from edgeseg.models import SlotsModel, build_model
-from edgeseg.models.model import load_backbone_weights
+from edgeseg.models.pretrained import load_pretrained
 from edgeseg.structures import Batch, Category, CheckError, InputError
 
 
 class Task(nn.Module):
-    """Model and loss as the one module that is trained (and wrapped for many processes)."""
+    """Model, loss and teacher as the one module that is trained (and wrapped for many processes)."""
 
-    def __init__(self, model: SlotsModel, loss: nn.Module) -> None:
+    def __init__(self, model: SlotsModel, loss: nn.Module, teacher: Teacher | None = None) -> None:
         super().__init__()
-        self.model, self.loss = model, loss
+        self.model, self.loss, self.teacher = model, loss, teacher
 
     def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> dict[str, torch.Tensor]:
         """Weighted loss terms and their "total"."""
         image = batch.image.float().contiguous(memory_format=torch.channels_last)
-        terms: dict[str, torch.Tensor] = self.loss(self.model.forward_training(image), batch, generators)
+        answer = self.model.forward_training(image)
+        terms: dict[str, torch.Tensor] = self.loss(answer, batch, generators)
+        if self.teacher is not None:
+            learnt: dict[str, torch.Tensor] = self.teacher(answer, image, batch)
+            terms = {**terms, **learnt, "total": torch.stack([terms["total"], *learnt.values()]).sum()}
         return terms
 
 
@@ -60,15 +66,19 @@ class Trainer:
         torch.manual_seed(config.train.seed)
         model = build_model(config.model, [c.is_thing for c in categories], config.data.image_size)
         if config.train.pretrained is not None:
-            load_backbone_weights(model, config.train.pretrained)
+            load_pretrained(model, config.train.pretrained)
         # Of float32 and bf16, contiguous and channels-last, this is the fastest on a CPU (bench/train_speed.py).
         model = model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: SlotsModel = synchronise_norms(model)  # type: ignore[assignment]
         self.average = AveragedModel(self.model, multi_avg_fn=_ema(config.train.ema_decay), use_buffers=True)
-        task = Task(self.model, build_loss(config.model.head, config.loss, [c.is_thing for c in categories]))
+        teacher = None
+        if config.train.teacher is not None:
+            teacher = load_teacher(config.train.teacher, categories, config.data.image_size, config.loss)
+        task = Task(self.model, build_loss(config.model.head, config.loss, [c.is_thing for c in categories]), teacher)
         self.task, self.optimizer = fabric.setup(task, _optimizer(self.model, config))
         self.clock = Clock(config.train)
         self.metrics: dict[str, Any] = {}
+        self.beyond_slots = 0
         self.best_pq, self.best_images = -1.0, config.train.eval_images
         self.stop_signal: int | None = None
 
@@ -114,10 +124,14 @@ class Trainer:
         show = quiet or not self.fabric.is_global_zero
         with self._catching_signals(), TrainingDisplay(self.out.name, quiet=show) as display:
             self.clock.start()
-            for batch in self._batches(train):
+            samples = CachedSamples(train)
+            for batch in self._batches_left(samples):
                 terms = self.step(batch)
                 self.clock.tick()
-                self._log({"step": self.clock.step, "seconds": round(self.clock.seconds, 2), "lr": self.lr, **terms})
+                beyond = sum(map(self.model.head.beyond_slots, batch.categories))
+                self.beyond_slots += beyond
+                spent = {"seconds": round(self.clock.seconds, 2), "segments_beyond_slots": beyond}
+                self._log({"step": self.clock.step, **spent, "lr": self.lr, **terms})
                 parts = {name: value for name, value in terms.items() if name != "total"}
                 left, pq = self.clock.seconds_left, self.metrics.get("all", {}).get("pq")
                 display.update(self.clock.step, self.clock.total_steps, parts, pq=pq, seconds_left=left, lr=self.lr)
@@ -126,13 +140,18 @@ class Trainer:
                     break
                 every = self.config.train.eval_every
                 if not done and every and self.clock.step % every == 0:
+                    self._settle_norms(samples)
                     self.evaluate(val, self.config.train.eval_images)
                 elif not done and self.clock.step % self.config.train.save_every == 0:
                     self.save("last")
                 self.clock.start()
                 if done:
                     break
+        if self.beyond_slots:
+            head = f"head {self.config.model.head} has {self.model.head.num_slots}"
+            say(f"{self.beyond_slots} segments of the training images had no slot of their own ({head})", quiet=show)
         if self.stop_signal is None:
+            self._settle_norms(samples)
             self.evaluate(val, 0)
         else:
             self.save("last")
@@ -214,17 +233,29 @@ class Trainer:
             extra=extra,
         )
 
-    def _batches(self, train: Samples) -> Iterator[Batch]:
+    def _settle_norms(self, train: Samples) -> None:
+        """Norm statistics of the weights to evaluate, from the batches that the training ended with."""
+        if (count := self.config.train.norm_batches) == 0:
+            return
+        first = max(0, self.clock.step - count)
+        batches = self._batches(train, replace(self.config.data, num_workers=0), first, count)
+        settle_norms(self.to_evaluate, (self._to_device(batch).image.float() for batch in batches))
+
+    def _batches_left(self, train: Samples) -> Iterator[Batch]:
         if self.clock.fraction >= 1.0:
             return iter(())
         unlimited = 1 << 40
+        count = self.config.train.steps - self.clock.step if self.config.train.minutes is None else unlimited
+        return self._batches(train, self.config.data, self.clock.step, count)
+
+    def _batches(self, train: Samples, data: DataConfig, first: int, count: int) -> Iterator[Batch]:
         return train_loader(
-            CachedSamples(train),
+            train,
             self.categories,
-            self.config.data,
+            data,
             seed=self.config.train.seed,
-            start_step=self.clock.step,
-            num_steps=self.config.train.steps - self.clock.step if self.config.train.minutes is None else unlimited,
+            start_step=first,
+            num_steps=count,
             rank=self.fabric.global_rank,
             world_size=self.fabric.world_size,
         )

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from edgeseg.config import LossConfig
 from edgeseg.losses.matching import match
 from edgeseg.losses.small_things import small_thing_weights
-from edgeseg.losses.targets import Targets, pad_labels, targets_at
+from edgeseg.losses.targets import Targets, pad_labels, targets_at, widened
 from edgeseg.structures import IGNORE, Batch, Prediction, Slots
 
 POSITIVE_WEIGHT, NEGATIVE_WEIGHT = 0.75, 0.25  # deeplab2: matched and unmatched slots in the class term
@@ -116,18 +116,18 @@ class KMaxLoss(nn.Module):
     ) -> dict[str, torch.Tensor]:
         """Class, dice and mask-id terms of one depth at the resolution of `targets`."""
         config = self.config
-        class_logits = slots.class_logits.float()
-        logits = resize(slots.mask_logits.float(), size).flatten(2)  # (B, N, P)
+        class_logits = widened(slots.class_logits)
+        logits = resize(widened(slots.mask_logits), size).flatten(2)  # (B, N, P)
         plain = logits
         if config.remask and semantic_logits is not None:
-            logits = remask(logits, class_logits, resize(semantic_logits.float(), size).flatten(2))
+            logits = remask(logits, class_logits, resize(widened(semantic_logits), size).flatten(2))
         log_probability = logits.log_softmax(1)
         slot_rows = slot_of.gather(1, targets.rows.clamp(min=0)).masked_fill(~targets.valid, IGNORE)  # (B, P)
         dice, void_share = mask_agreement(log_probability.exp(), slot_rows, targets.valid)
 
         labels = slot_labels(slot_of, targets.labels, class_logits.shape[1], self.num_categories)  # (B, N)
         matched = labels != self.num_categories
-        wanted = F.one_hot(labels, self.num_categories + 1).float()
+        wanted = F.one_hot(labels, self.num_categories + 1).to(class_logits.dtype)
         if config.reclass:
             wanted = reclass(wanted, plain, targets, config.reclass_eta)
         class_log_probability = class_logits.log_softmax(2)
@@ -203,8 +203,8 @@ def mask_agreement(
     own = probability.gather(1, index.unsqueeze(1)).squeeze(1) * assigned  # (B, P)
     zeros = probability.new_zeros(probability.shape[:2])
     intersection = zeros.scatter_add(1, index, own)
-    area = zeros.scatter_add(1, index, assigned.float())
-    mass = torch.bmm(probability, valid.float().unsqueeze(2)).squeeze(2)
+    area = zeros.scatter_add(1, index, assigned.to(zeros.dtype))
+    mass = torch.bmm(probability, valid.to(zeros.dtype).unsqueeze(2)).squeeze(2)
     total = probability.detach().sum(2)
     return (2 * intersection + 1) / (mass + area + 1), 1 - mass.detach() / total.clamp(min=EPSILON)
 
@@ -235,11 +235,11 @@ def discriminate(
     picked = order.topk(min(num_pixels, order.shape[1]), dim=1).indices  # (B, S)
     rows, valid = targets.rows.gather(1, picked), targets.valid.gather(1, picked)
     feature = embedding.flatten(2).gather(2, picked.unsqueeze(1).expand(-1, embedding.shape[1], -1))
-    feature = F.normalize(feature.float(), dim=1)  # (B, D, S)
+    feature = F.normalize(widened(feature), dim=1)  # (B, D, S)
     similarity = torch.bmm(feature.transpose(1, 2), feature) / DISCRIMINATION_TEMPERATURE
     similarity = similarity.masked_fill(~valid.unsqueeze(1), -1e4)  # nobody is compared with an ignored pixel
     same = (rows.unsqueeze(1) == rows.unsqueeze(2)) & valid.unsqueeze(1)
-    wanted = same / same.sum(2, keepdim=True).clamp(min=1)
+    wanted = same.to(similarity.dtype) / same.sum(2, keepdim=True).clamp(min=1)
     return mean_where(-(wanted * similarity.log_softmax(2)).sum(2), valid)
 
 
@@ -252,7 +252,7 @@ def semantic_loss(logits: torch.Tensor, targets: Targets, weights: torch.Tensor)
         weights: (B, P) of the pixels.
     """
     wanted = targets.categories(logits.shape[1] - 1)
-    return mean_where(weights * F.cross_entropy(logits.flatten(2).float(), wanted, reduction="none"), targets.valid)
+    return mean_where(weights * F.cross_entropy(widened(logits).flatten(2), wanted, reduction="none"), targets.valid)
 
 
 def mean_where(values: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

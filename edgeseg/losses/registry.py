@@ -8,12 +8,18 @@ from torch import nn
 
 from edgeseg.config import LossConfig, nearest
 from edgeseg.losses.kmax import KMaxLoss
+from edgeseg.losses.maskconver import MaskConverLoss
 from edgeseg.losses.panoptic_deeplab import CentreOffsetLoss
+from edgeseg.losses.semantic import SemanticLoss
 from edgeseg.structures import InputError
 
 LOSSES: dict[str, Callable[[LossConfig, Sequence[bool]], nn.Module]] = {
     "kmax": KMaxLoss,
+    "pem": KMaxLoss,
     "panoptic_deeplab": CentreOffsetLoss,
+    "maskconver": MaskConverLoss,
+    "lraspp": SemanticLoss,
+    "deeplab_v3plus": SemanticLoss,
 }
 """By the head's registered name: what `forward_training` answers is what the loss takes."""
 

@@ -56,7 +56,12 @@ def targets_at(label_map: torch.Tensor, labels: torch.Tensor, size: tuple[int, i
     return Targets(rows, valid, labels, areas)
 
 
-def cell_centres(size: tuple[int, int], device: torch.device) -> torch.Tensor:
-    """(1, 2, h w) float32 (down, right) of each cell's centre, in cells."""
-    rows, columns = torch.meshgrid(*(torch.arange(side, device=device) for side in size), indexing="ij")
+def cell_centres(size: tuple[int, int], device: torch.device, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """(1, 2, h w) (down, right) of each cell's centre, in cells."""
+    rows, columns = torch.meshgrid(*(torch.arange(side, device=device, dtype=dtype) for side in size), indexing="ij")
     return (torch.stack([rows, columns]).flatten(1) + 0.5)[None]
+
+
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """At least float32: sums over pixels do not fit half precision. Double stays double."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

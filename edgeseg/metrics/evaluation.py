@@ -65,11 +65,15 @@ class Evaluation:
     Args:
         categories: Of the data set.
         names: Keys of `METRICS`.
+
+    Attributes:
+        segments_beyond_slots: True segments that a network with so few slots cannot answer; whoever predicts counts.
     """
 
     def __init__(self, categories: Sequence[Category], names: Sequence[str] = ()) -> None:
         self.quality = PanopticQuality(categories)
         self.others = {name: METRICS[name](categories) for name in names if name != "pq"}
+        self.segments_beyond_slots = 0
 
     def add(self, pair: PanopticPair) -> None:
         """Adds one image."""
@@ -81,6 +85,7 @@ class Evaluation:
         """Sums over the images of both, which must have the same categories and metrics."""
         both = Evaluation(())
         both.quality = self.quality + other.quality
+        both.segments_beyond_slots = self.segments_beyond_slots + other.segments_beyond_slots
         both.others = {name: metric + other.others[name] for name, metric in self.others.items()}
         return both
 

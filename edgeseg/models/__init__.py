@@ -1,6 +1,16 @@
 """Networks: a registered backbone under a registered head."""
 
-from edgeseg.models import kmax, mobilenet, panoptic_deeplab  # registers what they hold
+from edgeseg.models import (  # registers what they hold
+    deeplab_v3plus,
+    kmax,
+    lraspp,
+    maskconver,
+    moat,
+    mobilenet,
+    panoptic_deeplab,
+    pem,
+    timm_adapter,
+)
 from edgeseg.models.model import SlotsModel, build_model, count_macs, count_parameters
 from edgeseg.models.registry import BACKBONES, HEADS, register_backbone, register_head
 
@@ -11,9 +21,15 @@ __all__ = [
     "build_model",
     "count_macs",
     "count_parameters",
+    "deeplab_v3plus",
     "kmax",
+    "lraspp",
+    "maskconver",
+    "moat",
     "mobilenet",
     "panoptic_deeplab",
+    "pem",
     "register_backbone",
     "register_head",
+    "timm_adapter",
 ]

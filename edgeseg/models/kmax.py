@@ -33,7 +33,7 @@ class ClusterHead(nn.Module):
         super().__init__()
         self.num_queries = config.num_queries
         self.pixel = nn.Sequential(
-            ConvNorm(pixel_channels, pixel_channels, 5, groups=pixel_channels),
+            ConvNorm(pixel_channels, pixel_channels, config.mask_kernel, groups=pixel_channels),
             ConvNorm(pixel_channels, config.query_dim, relu=False),
         )
         self.query = LinearNorm(config.query_dim, config.query_dim)
@@ -80,7 +80,7 @@ class KMeansLayer(nn.Module):
         self.position: PositionEmbedding | FrozenPosition = PositionEmbedding(dim, size)
         self.query_in = LinearNorm(dim, dim, relu=True)
         self.cluster = ClusterHead(dim, config)
-        self.value = ConvNorm(dim, dim, relu=False)
+        self.value: nn.Sequential = ConvNorm(dim, dim, relu=False)
         self.update_norm = nn.BatchNorm1d(dim)
         self.update_out = LinearNorm(dim, dim)
         self.to_q, self.to_k, self.to_v = (LinearNorm(dim, dim) for _ in range(3))
@@ -99,10 +99,24 @@ class KMeansLayer(nn.Module):
         p = self.relu(self.position(self.pixel_in(pixels)))
         q = self.query_in(queries)
         logits, embedding = self.cluster(p, q)
-        update = torch.bmm(self.assign(logits.detach()), self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
-        queries = queries + self.update_out(self.update_norm(update.flatten(0, 1)))
+        queries = queries + self.update(p, q, logits)
         queries = self.relu(queries + self.attention_out(self.attend(q)))
         return KMeansStep(self.relu(queries + self.ffn(queries)), q, logits, embedding)
+
+    def update(self, p: torch.Tensor, q: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """What the pixels tell the queries: the sum of the values of those that a query is the best for.
+
+        Args:
+            p: (B, D, h, w) pixel features.
+            q: (B N, D) embedding of the queries.
+            logits: (B, N, h w) mask logits.
+
+        Returns:
+            (B N, D).
+        """
+        update = torch.bmm(self.assign(logits.detach()), self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
+        result: torch.Tensor = self.update_out(self.update_norm(update.flatten(0, 1)))
+        return result
 
     def assign(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, N, P) logits -> 1 where a slot is the pixel's best, else 0 (every best one, where several tie)."""
@@ -111,16 +125,21 @@ class KMeansLayer(nn.Module):
 
     def attend(self, q: torch.Tensor) -> torch.Tensor:
         """Self-attention among an image's queries, (B N, D) -> (B N, D)."""
-        width = q.shape[1] // self.num_heads
+        scale = 1.0 / math.sqrt(q.shape[1] // self.num_heads)
+        weights = torch.bmm(self.split(self.to_q(q)), self.split(self.to_k(q)).transpose(1, 2)) * scale
+        return torch.relu(self.join(torch.bmm(weights.softmax(-1), self.split(self.to_v(q)))))
 
-        def split(rows: torch.Tensor) -> torch.Tensor:
-            rows = rows.reshape(-1, self.num_queries, self.num_heads, width).transpose(1, 2)
-            return rows.reshape(-1, self.num_queries, width)  # (B heads, N, width)
+    def split(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B N, D) -> (B heads, N, D / heads)."""
+        width = rows.shape[1] // self.num_heads
+        rows = rows.reshape(-1, self.num_queries, self.num_heads, width).transpose(1, 2)
+        return rows.reshape(-1, self.num_queries, width)
 
-        weights = torch.bmm(split(self.to_q(q)), split(self.to_k(q)).transpose(1, 2)) * (1.0 / math.sqrt(width))
-        mixed = torch.bmm(weights.softmax(-1), split(self.to_v(q)))
-        mixed = mixed.reshape(-1, self.num_heads, self.num_queries, width).transpose(1, 2)
-        return torch.relu(mixed.reshape(-1, self.num_heads * width))
+    def join(self, parts: torch.Tensor) -> torch.Tensor:
+        """(B heads, N, D / heads) -> (B N, D)."""
+        width = parts.shape[2]
+        rows = parts.reshape(-1, self.num_heads, self.num_queries, width).transpose(1, 2)
+        return rows.reshape(-1, self.num_heads * width)
 
 
 class TrainingBranches(nn.Module):
@@ -151,6 +170,8 @@ class KMaxHead(Head):
         image_size: (height, width) of the network's input.
     """
 
+    layer: type[KMeansLayer] = KMeansLayer
+
     def __init__(
         self,
         config: ModelConfig,
@@ -161,13 +182,13 @@ class KMaxHead(Head):
         super().__init__()
         num_categories = len(is_thing)
         dim = config.query_dim
-        self.config, self.num_categories = config, num_categories
+        self.config, self.num_categories, self.num_slots = config, num_categories, config.num_queries
         self.size = (image_size[0] // 4, image_size[1] // 4)
         self.decoder = PixelDecoder(channels, config.decoder_dims)
         self.levels = tuple((32, 16, 8, 4).index(stride) for stride in config.kmeans_strides)
         self.queries = nn.Parameter(torch.randn(config.num_queries, dim))
         self.layers = nn.ModuleList(
-            KMeansLayer(4 * config.decoder_dims[level], (image_size[0] // stride, image_size[1] // stride), config)
+            self.layer(4 * config.decoder_dims[level], (image_size[0] // stride, image_size[1] // stride), config)
             for level, stride in zip(self.levels, config.kmeans_strides, strict=True)
         )
         self.class_in = LinearNorm(dim, dim, relu=True)

@@ -7,6 +7,9 @@ import math
 import torch
 from torch import nn
 
+NOT_THIS_CLASS = -30.0
+"""Logit of a category that a slot cannot have."""
+
 
 class ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm, and ReLU unless `relu=False`.
@@ -16,6 +19,7 @@ class ConvNorm(nn.Sequential):
         out_channels: Channels that go out.
         kernel: Odd kernel size, padded to keep the size.
         groups: Groups of the convolution.
+        dilation: Distance of the kernel's entries.
         relu: Whether a ReLU follows.
         gamma: Initial scale of the norm; 0 starts a residual branch as nothing.
     """
@@ -27,14 +31,23 @@ class ConvNorm(nn.Sequential):
         kernel: int = 1,
         *,
         groups: int = 1,
+        dilation: int = 1,
         relu: bool = True,
         gamma: float = 1.0,
     ) -> None:
-        conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, groups=groups, bias=False)
+        padding = dilation * (kernel // 2)
+        conv = nn.Conv2d(
+            in_channels, out_channels, kernel, padding=padding, groups=groups, dilation=dilation, bias=False
+        )
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu" if relu else "linear")
         norm = nn.BatchNorm2d(out_channels)
         nn.init.constant_(norm.weight, gamma)
         super().__init__(conv, norm, *([nn.ReLU()] if relu else []))
+
+
+def separable(in_channels: int, out_channels: int) -> nn.Sequential:
+    """5x5 depthwise, then 1x1, each with norm and ReLU."""
+    return nn.Sequential(ConvNorm(in_channels, in_channels, 5, groups=in_channels), ConvNorm(in_channels, out_channels))
 
 
 class LinearNorm(nn.Sequential):

@@ -1,30 +1,38 @@
-"""MobileNetV3 backbones: torchvision's, so that its published weights load unchanged."""
+"""MobileNet backbones: torchvision's, so that its published weights load unchanged."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import MobileNet_V2_Weights, MobileNet_V3_Large_Weights, MobileNet_V3_Small_Weights
 from torchvision.models.mobilenetv3 import _mobilenet_v3_conf
 
-from edgeseg.models.registry import Backbone, register_backbone
+from edgeseg.config import ModelConfig
+from edgeseg.models.registry import Backbone, Published, register_backbone
 
 
-class MobileNetV3(Backbone):
-    """The feature part of torchvision's MobileNetV3, tapped at the last block of each stride.
+class MobileNet(Backbone):
+    """The feature part of torchvision's MobileNetV2 or V3, tapped at the last block of each stride.
 
-    The final 1x1 convolution (576 or 960 channels) and the classifier are left out: a slim decoder gains nothing from
+    The final 1x1 convolution (576 to 1280 channels) and the classifier are left out: a slim decoder gains nothing from
     them. Keys are torchvision's own (`features.0.0.weight`, ...).
 
     Args:
-        features: torchvision's `mobilenet_v3_*().features`.
+        features: torchvision's `mobilenet_*().features`.
         taps: Index of the last block of strides 4, 8, 16 and 32.
+        published: Where torchvision has its weights.
     """
 
-    def __init__(self, features: nn.Sequential, taps: tuple[int, int, int, int]) -> None:
+    def __init__(
+        self, features: nn.Sequential, taps: tuple[int, int, int, int], published: Published | None = None
+    ) -> None:
         super().__init__()
         self.features = features[: taps[-1] + 1]
         self.taps = taps
+        self.published = published
         c4, c8, c16, c32 = (_out_channels(features[tap]) for tap in taps)
         self.channels = (c4, c8, c16, c32)
 
@@ -44,39 +52,43 @@ def _out_channels(block: nn.Module) -> int:
     return channels
 
 
-@register_backbone("mobilenet_v3_small")
-def mobilenet_v3_small() -> Backbone:
-    """MobileNetV3-Small, 0.87 M parameters."""
-    return MobileNetV3(torchvision.models.mobilenet_v3_small(weights=None).features, taps=(1, 3, 8, 11))
+def minimalistic(arch: str, width: float = 1.0) -> torchvision.models.MobileNetV3:
+    """MobileNetV3 without what int8 engines run badly: squeeze-and-excite, hard-swish, 5x5 kernels.
 
-
-@register_backbone("mobilenet_v3_large")
-def mobilenet_v3_large() -> Backbone:
-    """MobileNetV3-Large, 2.8 M parameters."""
-    return MobileNetV3(torchvision.models.mobilenet_v3_large(weights=None).features, taps=(3, 6, 12, 15))
-
-
-@register_backbone("mobilenet_v3_small_minimalistic")
-def mobilenet_v3_small_minimalistic() -> Backbone:
-    """MobileNetV3-Small without what int8 engines run badly: squeeze-and-excite, hard-swish, 5x5 kernels."""
-    return MobileNetV3(minimalistic("mobilenet_v3_small").features, taps=(1, 3, 8, 11))
-
-
-@register_backbone("mobilenet_v3_large_minimalistic")
-def mobilenet_v3_large_minimalistic() -> Backbone:
-    """MobileNetV3-Large without squeeze-and-excite, hard-swish and 5x5 kernels."""
-    return MobileNetV3(minimalistic("mobilenet_v3_large").features, taps=(3, 6, 12, 15))
-
-
-def minimalistic(arch: str) -> torchvision.models.MobileNetV3:
-    """The whole network whose features they are: 2.0 M parameters (small), 3.9 M and 209 M MACs at 224 (large).
-
+    The whole network of which the backbone is a part: 2.0 M parameters (small), 3.9 M and 209 M MACs at 224 (large).
     The layer table as tensorflow/models' slim/nets/mobilenet/mobilenet_v3.py simplifies it.
     """
-    settings, last_channel = _mobilenet_v3_conf(arch)
+    settings, last_channel = _mobilenet_v3_conf(arch, width_mult=width)
     for block in settings:
         block.kernel, block.use_se, block.use_hs = 3, False, False
     network = torchvision.models.MobileNetV3(settings, last_channel)
     for end in (network.features[0], network.features[-1]):
         end[2] = nn.ReLU(inplace=True)
     return network
+
+
+_SMALL, _LARGE, _V2 = (1, 3, 8, 11), (3, 6, 12, 15), (3, 6, 13, 17)
+
+
+def _register(
+    name: str,
+    network: Callable[[], nn.Module],
+    taps: tuple[int, int, int, int],
+    weights: torchvision.models.WeightsEnum | None = None,
+) -> None:
+    published = Published(weights.url, weights.url.rpartition("/")[2]) if weights else None
+
+    def build(config: ModelConfig, image_size: tuple[int, int]) -> Backbone:
+        features = network().features
+        assert isinstance(features, nn.Sequential)
+        return MobileNet(features, taps, published)
+
+    register_backbone(name)(build)
+
+
+_register("mobilenet_v3_small", torchvision.models.mobilenet_v3_small, _SMALL, MobileNet_V3_Small_Weights.IMAGENET1K_V1)
+_register("mobilenet_v3_large", torchvision.models.mobilenet_v3_large, _LARGE, MobileNet_V3_Large_Weights.IMAGENET1K_V2)
+_register("mobilenet_v3_small_minimalistic", lambda: minimalistic("mobilenet_v3_small"), _SMALL)
+_register("mobilenet_v3_small_minimalistic_x1_5", lambda: minimalistic("mobilenet_v3_small", 1.5), _SMALL)
+_register("mobilenet_v3_large_minimalistic", lambda: minimalistic("mobilenet_v3_large"), _LARGE)
+_register("mobilenet_v2", torchvision.models.mobilenet_v2, _V2, MobileNet_V2_Weights.IMAGENET1K_V2)

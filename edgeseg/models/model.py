@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeseg.config import ModelConfig
-from edgeseg.models.registry import BACKBONES, HEADS, Backbone, Head, find
+from edgeseg.models.registry import HEADS, Backbone, Head, build_backbone, find
 from edgeseg.structures import InputError, Slots
 
 
@@ -31,7 +29,7 @@ class SlotsModel(nn.Module):
 
     def __init__(self, config: ModelConfig, is_thing: Sequence[bool], image_size: tuple[int, int]) -> None:
         super().__init__()
-        self.backbone: Backbone = find(BACKBONES, config.backbone, "backbone")()
+        self.backbone: Backbone = build_backbone(config, image_size)
         self.head: Head = find(HEADS, config.head, "head")(config, self.backbone.channels, is_thing, image_size)
         self.register_buffer("mean", torch.tensor(config.mean).reshape(1, 3, 1, 1), persistent=False)
         inverse_std = 1.0 / torch.tensor(config.std).reshape(1, 3, 1, 1)
@@ -49,6 +47,7 @@ class SlotsModel(nn.Module):
     def deployable(self) -> SlotsModel:
         """A copy in eval mode without training-only branches; the original stays as it is."""
         model = copy.deepcopy(self).eval()
+        model.backbone.strip()
         model.head.strip()
         for parameter in model.parameters():
             parameter.requires_grad_(False)
@@ -69,32 +68,9 @@ def build_model(config: ModelConfig, is_thing: Sequence[bool], image_size: tuple
         raise InputError(f"query_dim = {config.query_dim} is not a multiple of num_heads = {config.num_heads}")
     if unknown := set(config.kmeans_strides) - {32, 16, 8, 4}:
         raise InputError(f"kmeans_strides has {sorted(unknown)}; the decoder's strides are 32, 16, 8 and 4")
+    if (config.attention_window or config.position_bias) and not config.backbone.startswith("tiny_moat"):
+        raise InputError(f"attention_window and position_bias belong to tiny_moat; {config.backbone} has neither")
     return SlotsModel(config, is_thing, image_size)
-
-
-def load_backbone_weights(model: SlotsModel, path: Path) -> None:
-    """Loads published backbone weights, as torchvision stores them, from a local file.
-
-    Keys of parts that edgeseg leaves out (the classifier and the last 1x1 convolution) are passed over; any other
-    difference is an error.
-
-    Raises:
-        InputError: File missing, not tensors, or of another network.
-    """
-    if not path.is_file():
-        raise InputError(f"pretrained weights {path} do not exist")
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-    except Exception as error:
-        raise InputError(
-            f"{path} holds no readable tensors ({error}); a .safetensors or torchvision .pth wanted"
-        ) from error
-    wanted = model.backbone.state_dict()
-    if missing := [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]:
-        raise InputError(
-            f"{path} is of another backbone: {len(missing)} tensors missing or of another shape, first {missing[0]}"
-        )
-    model.backbone.load_state_dict({key: state[key] for key in wanted})
 
 
 def count_parameters(module: nn.Module) -> int:

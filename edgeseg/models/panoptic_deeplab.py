@@ -16,13 +16,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeseg.config import ModelConfig
-from edgeseg.models.layers import ConvNorm, largest
+from edgeseg.models.layers import NOT_THIS_CLASS, largest, separable
 from edgeseg.models.pixel_decoder import PixelDecoder
 from edgeseg.models.registry import Head, register_head
 from edgeseg.structures import DenseMaps, InputError, Slots
 
 NMS_KERNEL = 3  # cells of stride 4, as deeplab2's 13 pixels
-NOT_THIS_CLASS = -30.0  # logit of a category that a slot cannot have
 FAR = 1e6  # squared cells: farther than any centre
 
 
@@ -66,9 +65,11 @@ class PanopticDeepLabHead(Head):
             raise InputError(
                 f"num_queries = {config.num_queries}: {height} x {width} cells are all there is for centres"
             )
+        self.is_thing, self.num_slots = tuple(is_thing), config.num_queries
+        self.num_centres = config.num_queries - num_stuff
         pixels, dim = 4 * config.decoder_dims[3], config.query_dim
         self.decoder = PixelDecoder(channels, config.decoder_dims)
-        self.semantic_branch, self.instance_branch = _branch(pixels, dim), _branch(pixels, dim)
+        self.semantic_branch, self.instance_branch = separable(pixels, dim), separable(pixels, dim)
         self.things, self.stuff = nn.Conv2d(dim, num_things, 1), nn.Conv2d(dim, num_stuff, 1)
         self.centre, self.offset = nn.Conv2d(dim, 1, 1), nn.Conv2d(dim, 2, 1)
         self.group = CentreGrouping(is_thing, (height, width), config.num_queries - num_stuff, config.centre_threshold)
@@ -84,8 +85,36 @@ class PanopticDeepLabHead(Head):
         semantic, instance = self.semantic_branch(pixels), self.instance_branch(pixels)
         return DenseMaps(self.things(semantic), self.stuff(semantic), self.centre(instance), self.offset(instance))
 
+    def beyond_slots(self, categories: torch.Tensor) -> int:
+        """See Head: stuff has slots of its own, things share the others."""
+        num_things: int = sum(self.is_thing[index] for index in categories.tolist())
+        return max(0, num_things - self.num_centres)
+
     def strip(self) -> None:
         """Nothing here is for training only."""
+
+
+class Peaks(nn.Module):
+    """Keeps the heat of cells that none of their eight neighbours exceeds.
+
+    Args:
+        size: (h, w) of the maps.
+    """
+
+    ramp: torch.Tensor
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        # Equal heats (int8 makes many) would all be peaks: of neighbours that tie, the first is one.
+        ramp = torch.linspace(0, 1e-3, size[0] * size[1]).reshape(1, 1, *size)
+        self.register_buffer("ramp", ramp, persistent=False)
+
+    def forward(self, heat: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> the same, 0 where there is no peak or the heat is negative."""
+        heat = heat - self.ramp
+        highest = F.max_pool2d(heat, NMS_KERNEL, stride=1, padding=NMS_KERNEL // 2)
+        is_peak = torch.relu(1.0 - ((highest - heat) * 1e6).ceil())  # a difference of float32 heats is 6e-8 or more
+        return torch.relu(heat) * is_peak
 
 
 class CentreGrouping(nn.Module):
@@ -102,7 +131,6 @@ class CentreGrouping(nn.Module):
     """
 
     grid: torch.Tensor
-    ramp: torch.Tensor
     spread: torch.Tensor
     spread_bias: torch.Tensor
     stuff_logits: torch.Tensor
@@ -112,9 +140,7 @@ class CentreGrouping(nn.Module):
         self.size, self.num_centres, self.threshold = size, num_centres, threshold
         self.num_things = sum(is_thing)
         self.register_buffer("grid", cell_centres(size), persistent=False)
-        # Equal heats (int8 makes many) would all be peaks: of neighbours that tie, the first is one.
-        ramp = torch.linspace(0, 1e-3, size[0] * size[1]).reshape(1, 1, *size)
-        self.register_buffer("ramp", ramp, persistent=False)
+        self.peaks = Peaks(size)
         columns = [index for index, thing in enumerate(is_thing) if thing] + [len(is_thing)]
         self.register_buffer("spread", F.one_hot(torch.tensor(columns)).T.float().contiguous(), persistent=False)
         bias = torch.full((len(is_thing) + 1,), NOT_THIS_CLASS)
@@ -145,10 +171,7 @@ class CentreGrouping(nn.Module):
 
     def strongest(self, centre: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Heat (B, 1, h, w) -> heat and cell (B, 1, M) of its highest peaks, highest first."""
-        heat = centre - self.ramp
-        highest = F.max_pool2d(heat, NMS_KERNEL, stride=1, padding=NMS_KERNEL // 2)
-        is_peak = torch.relu(1.0 - ((highest - heat) * 1e6).ceil())  # a difference of float32 heats is 6e-8 or more
-        top = (torch.relu(heat) * is_peak).flatten(2).topk(self.num_centres, dim=2)
+        top = self.peaks(centre).flatten(2).topk(self.num_centres, dim=2)
         return top[0], top[1]
 
     def nearest(self, pointed: torch.Tensor, centres: torch.Tensor, is_centre: torch.Tensor) -> torch.Tensor:
@@ -162,10 +185,6 @@ def cell_centres(size: tuple[int, int]) -> torch.Tensor:
     """(1, 2, h w) float32 (down, right) of each cell's centre, in cells."""
     rows, columns = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
     return (torch.stack([rows, columns]).flatten(1) + 0.5)[None]
-
-
-def _branch(in_channels: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(ConvNorm(in_channels, in_channels, 5, groups=in_channels), ConvNorm(in_channels, dim))
 
 
 register_head("panoptic_deeplab")(PanopticDeepLabHead)

@@ -54,5 +54,7 @@ def test_the_benchmark_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> 
     main(Args(images=2, rounds=1, workers=(1,)))
     out = capsys.readouterr().out
     assert "edgeseg, whole" in out
+    assert "edgeseg on Pillow, whole: " in out
+    assert "of the rate of Pillow alone" in out
     assert "beyond decoding" in out
     assert "peak while scoring" in out

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from edgeseg.bench.report_data import Confused, Example, Mistakes, Picture
-from edgeseg.bench.report_sections import mistakes
+from edgeseg.bench.report_pictures import mistakes
 from edgeseg.structures import Category
 
 CAR = Category(1, "car & van", True, (200, 40, 40))

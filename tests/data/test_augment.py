@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from PIL import Image
 
 from edgeseg.config import DataConfig
-from edgeseg.data.augment import View, augment, check_augmentation
+from edgeseg.data.augment import View, augment, check_augmentation, draw_look
+from edgeseg.data.photo import LabelledPhoto
 from edgeseg.data.transforms import letterbox
 from edgeseg.structures import InputError
 
@@ -124,6 +127,37 @@ def test_shrinking_averages() -> None:
     stripes[::3] = 210
     shrunk = augment(stripes, np.ones((96, 96), np.int32), np.random.default_rng(0), STILL).image
     assert (np.abs(shrunk[:, 1:-1].astype(int) - 70) <= 1).all()  # one row of three; a sample would see 0 or 210
+
+
+@pytest.mark.parametrize(("zoom", "reduction"), [(1.0, 1), (0.34, 1), (0.33, 2), (0.17, 2), (0.16, 4), (0.08, 8)])
+def test_photo_is_reduced_where_it_still_shrinks_by_half_as_much_again(zoom: float, reduction: int) -> None:
+    config = DataConfig(image_size=(600, 600), min_scale=zoom, max_scale=zoom)
+    look = draw_look((600, 600), np.random.default_rng(0), config)
+    assert look.reduction == reduction
+
+
+@pytest.mark.parametrize("size", [(256, 256), (203, 245), (251, 127)])
+@pytest.mark.parametrize(("zoom", "window"), [(0.1, 64), (0.19, 64), (0.32, 64), (2.5, 10)])
+def test_reduced_photo_shows_the_same_part_as_the_whole(
+    size: tuple[int, int], zoom: float, window: int, tmp_path: Path
+) -> None:
+    """Two ramps of one level a pixel: the mean difference is the shift in pixels of the photo.
+
+    Less than a tenth of a pixel of the view is allowed; parts that start between two squares of the reduction would be
+    off by up to 0.6 of one.
+    """
+    ramps = np.stack([*np.mgrid[: size[0], : size[1]], np.zeros(size)], axis=2).astype(np.uint8)
+    Image.fromarray(ramps).save(tmp_path / "a.jpg", quality=98, subsampling=0)
+    photo, label = LabelledPhoto(tmp_path / "a.jpg", size), np.ones(size, np.int32)
+    config = DataConfig(image_size=(window, window), min_scale=zoom, max_scale=zoom, flip_vertical=True, color_jitter=0)
+    for seed in range(12):
+        look = draw_look(size, np.random.default_rng(seed), config)
+        assert look.reduction > 1
+        reduced, full = (augment(p, label, np.random.default_rng(seed), config) for p in (photo, photo.pixels()))
+        assert np.array_equal(reduced.panoptic_map, full.panoptic_map)
+        difference = (reduced.image.astype(float) - full.image)[:, full.panoptic_map == 1]
+        shrinkage = (look.rows.stop - look.rows.start) / look.size[look.is_turned]
+        assert np.abs(difference.mean(axis=1)).max() < 0.1 * shrinkage
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeseg.data.photo import load_picture, read_image, read_labelled_image
+from edgeseg.data.photo import LabelledPhoto, load_picture, read_image, read_labelled_image
 from edgeseg.structures import InputError
 
 STORED = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
@@ -163,3 +163,68 @@ def test_header_that_claims_a_giant_is_refused_without_the_memory(tmp_path: Path
     (tmp_path / "giant.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
     with pytest.raises(InputError, match=r"giant\.png cannot be decoded"):
         read_image(tmp_path / "giant.png")
+
+
+def save_smooth(path: Path, size: tuple[int, int], orientation: int = 1) -> NDArray[np.float64]:
+    """A JPEG without detail that a reduction could lose; its grey levels as stored."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    grey = 128 + 50 * np.sin(y / 19) + 50 * np.cos(x / 23)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(grey.round().astype(np.uint8)).save(path, quality=95, exif=exif)
+    return grey
+
+
+@pytest.mark.parametrize("reduction", [2, 4, 8])
+@pytest.mark.parametrize("size", [(96, 128), (83, 61), (97, 103)])
+def test_reduced_jpeg_averages_squares_from_the_corner_on(
+    size: tuple[int, int], reduction: int, tmp_path: Path
+) -> None:
+    """Expected: means of the grey levels that were stored; a shift by half a pixel would cost up to 5 levels at 1/4."""
+    grey = save_smooth(tmp_path / "a.jpg", size)
+    pixels, done = LabelledPhoto(tmp_path / "a.jpg", size).part(
+        slice(0, size[0]), slice(0, size[1]), reduction=reduction
+    )
+    assert done == reduction
+    assert pixels.shape == (-(-size[0] // reduction), -(-size[1] // reduction), 3)
+    whole = size[0] // reduction, size[1] // reduction  # the last ones stand for fewer pixels
+    squares = grey[: whole[0] * reduction, : whole[1] * reduction].reshape(whole[0], reduction, whole[1], reduction)
+    assert np.abs(pixels[: whole[0], : whole[1], 0] - squares.mean(axis=(1, 3))).max() < 2
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_part_is_cut_out_of_the_whole(reduction: int, tmp_path: Path) -> None:
+    save_smooth(tmp_path / "a.jpg", (83, 61))
+    photo = LabelledPhoto(tmp_path / "a.jpg", (83, 61))
+    whole, _ = photo.part(slice(0, 83), slice(0, 61), reduction=reduction)
+    part, _ = photo.part(slice(16, 45), slice(8, 61), reduction=reduction)
+    assert np.array_equal(part, whole[16 // reduction : -(-45 // reduction), 8 // reduction :])
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_turned_jpeg_is_reduced_where_its_squares_stay_whole(orientation: int, tmp_path: Path) -> None:
+    save_smooth(tmp_path / "even.jpg", (48, 96), orientation)
+    size = (48, 96) if orientation < 5 else (96, 48)
+    photo = LabelledPhoto(tmp_path / "even.jpg", size)
+    pixels, done = photo.part(slice(0, size[0]), slice(0, size[1]), reduction=8)
+    assert done == 8
+    squares = photo.pixels()[..., 0].reshape(size[0] // 8, 8, size[1] // 8, 8).mean(axis=(1, 3))
+    assert np.abs(pixels[..., 0] - squares).max() < 2
+    save_smooth(tmp_path / "odd.jpg", (47, 95), orientation)
+    size = (47, 95) if orientation < 5 else (95, 47)
+    _, done = LabelledPhoto(tmp_path / "odd.jpg", size).part(slice(0, size[0]), slice(0, size[1]), reduction=8)
+    assert done == (8 if orientation == 1 else 1)
+
+
+def test_png_is_never_reduced(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", STORED)
+    pixels, done = LabelledPhoto(path, (3, 4)).part(slice(0, 3), slice(2, 4), reduction=2)
+    assert done == 1
+    assert np.array_equal(pixels[..., 0], STORED[:, 2:])
+
+
+def test_reduced_photo_of_another_size_than_its_label_is_refused(tmp_path: Path) -> None:
+    """Reduced, 47 and 48 rows are the same."""
+    save_smooth(tmp_path / "a.jpg", (48, 96))
+    with pytest.raises(InputError, match=r"is 48 x 96 \(height x width\), its JSON says 47 x 96"):
+        LabelledPhoto(tmp_path / "a.jpg", (47, 96)).part(slice(0, 47), slice(0, 96), reduction=2)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeseg.export.pack import pack, pack_file, unpack, unpack_file
+from edgeseg.quantize.packed import pack_state
 from edgeseg.structures import InputError
 
 CODES = np.random.default_rng(0).choice(np.array([255, 0, 1], np.uint8), 2000).tobytes()
@@ -78,6 +81,18 @@ def test_files_are_written_once_and_whole(tmp_path: Path) -> None:
     back = unpack_file(done.path, tmp_path / "again.tflite")
     assert back.read_bytes() == artifact.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["again.tflite", "net.tflite", "net.tflite.packed"]
+
+
+def test_weights_that_a_bundle_holds_in_base_3_are_deflated_beside_them(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.safetensors"
+    codes = torch.from_numpy(np.frombuffer(CODES, np.uint8).view(np.int8).reshape(20, 100).copy())
+    weights.write_bytes(safetensors.torch.save(pack_state({"a.weight_int8": codes, "a.step": torch.ones(500)})))
+    done = pack_file(weights)
+    assert (done.ternary_weights, unpack(done.path.read_bytes())) == (0, weights.read_bytes())
+    assert done.packed_bytes < done.original_bytes - 500
+    weights.write_bytes(safetensors.torch.save({"a.weight": torch.ones(9)}))
+    with pytest.raises(InputError, match="holds no ternary weights"):
+        pack_file(weights)
 
 
 def test_what_cannot_be_packed_or_unpacked_is_said_in_one_line(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ def test_unknown_runtime_is_refused_with_the_known_ones() -> None:
 
 
 ON_REQUEST = (
-    "coreml-ios17", "coreml-ios16", "coreai", "executorch-coreml", "executorch-vulkan", "executorch-qnn"
+    "coreml-ios17", "coreml-ios16", "coreai", "litert-small", "onnx-small",
+    "executorch-coreml", "executorch-vulkan", "executorch-qnn",
 )  # fmt: skip
 
 
@@ -69,6 +70,10 @@ def test_nothing_is_refused_of_what_the_default_export_makes() -> None:
         ("coreml", "palette4", "graph", "cannot count a slot's pixels"),
         ("coreml-ios16", "int8", "app", "came with iOS 17; take coreml-ios17 or coreml"),
         ("coreai", "int8", "app", "converts no quantize_per_tensor"),
+        ("litert-small", "float32", "app", "has none here; take litert"),
+        ("litert-small", "int8-full", "app", "has none here; take litert"),
+        ("litert-small", "ternary-w", "app", "keep the weights float"),
+        ("onnx-small", "float16", "app", "has none here; take onnx"),
         ("executorch-vulkan", "float32", "app", "only a GPU with Vulkan proves a file for Vulkan"),
         ("executorch-qnn", "float32", "app", "only a Snapdragon proves"),
     ],

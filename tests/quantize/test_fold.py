@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import operator
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,35 @@ def test_norm_of_rows_goes_into_the_linear_before_or_behind_it(order: str) -> No
     rows = torch.randn(5, 3, 2, 2)
     torch.testing.assert_close(folded(rows), model.eval()(rows), atol=1e-5, rtol=1e-5)
     assert not [m for m in folded.modules() if isinstance(m, nn.BatchNorm1d)]
+
+
+class Scaled(nn.Module):
+    """Pixels times a factor per channel, a product of rows and pixels, and one scale for its result."""
+
+    def __init__(self, *, are_rows_seen: bool) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.tensor([0.5, 2.0, 3.0]).reshape(1, 3, 1, 1))
+        self.conv = nn.Conv2d(3, 4, 3, padding=1)
+        self.queries = nn.Linear(4, 8)
+        self.norm = nn.BatchNorm2d(1)
+        self.are_rows_seen = are_rows_seen
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels = self.conv(image * self.factor)
+        rows = self.queries(pixels.mean((2, 3))).reshape(-1, 2, 4)
+        logits = self.norm(torch.bmm(rows, pixels.flatten(2)).unsqueeze(1)).squeeze(1)
+        return logits, rows if self.are_rows_seen else logits
+
+
+@pytest.mark.parametrize("are_rows_seen", [False, True])
+def test_scales_go_into_the_layers_beside_them_unless_others_see_the_values(*, are_rows_seen: bool) -> None:
+    model = warmed(Scaled(are_rows_seen=are_rows_seen))
+    folded = fold(model, torch.zeros(1, 3, 4, 4))
+    image = torch.randn(3, 3, 4, 4)
+    torch.testing.assert_close(folded(image), model(image), atol=1e-5, rtol=1e-5)
+    factors = [name for name, _ in folded.named_parameters() if name.endswith("scale")]
+    assert factors == (["norm.scale"] if are_rows_seen else [])
+    assert not [node for node in folded.graph.nodes if node.target is operator.mul]
 
 
 def test_model_that_branches_on_values_is_refused() -> None:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeseg.quantize.packed import pack_state, pack_ternary, unpack_state, unpack_ternary
+from edgeseg.quantize.packed import pack_bits, pack_state, pack_ternary, unpack_state, unpack_ternary
 
 codes = st.lists(st.sampled_from([-1, 0, 1]), max_size=40)
 
@@ -62,3 +62,12 @@ def test_a_state_comes_back_in_value_shape_and_type_and_is_shorter() -> None:
     again = unpack_state(packed, state)
     assert again.keys() == state.keys()
     assert all(torch.equal(again[name], state[name]) and again[name].dtype == state[name].dtype for name in state)
+
+
+def test_two_and_four_bits_fill_bytes_from_the_lowest_bits_on() -> None:
+    """Two's complement by hand: -1 is 0b11 or 0xF, -2 is 0b10, -8 is 0x8."""
+    assert pack_bits(np.array([1, -1, 0, -2, 1], np.int8), 2).tolist() == [0b10_00_11_01, 0b01]
+    assert pack_bits(np.array([[7, -1], [-8, 3]], np.int8), 4).tolist() == [0xF7, 0x38]
+    assert pack_bits(np.zeros(0, np.int8), 4).tolist() == []
+    with pytest.raises(ValueError, match="2 bits hold -2 to 1; these go from -1 to 2"):
+        pack_bits(np.array([-1, 2], np.int8), 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from edgeseg.cli_quantize import to_bytes
 from edgeseg.quantize import Recipe, find_recipe
 from edgeseg.quantize.sensitivity import Sensitivity, analyse, fit_budget, fit_quality, to_toml
+from edgeseg.quantize.sensitivity_chart import draw
 from edgeseg.structures import InputError
 from tests.quantize.tiny import TinySlots, images, warmed
 
@@ -100,3 +102,19 @@ def test_sizes_are_read_in_powers_of_ten(text: str, wanted: int) -> None:
 def test_a_size_of_another_form_is_refused() -> None:
     with pytest.raises(InputError, match="500KB"):
         to_bytes("half")
+
+
+def test_a_chart_has_a_row_per_layer_and_bars_as_long_as_their_values() -> None:
+    """PQ lost 2.0, 0.5 and a gain: the second bar is a quarter of the first, the third has no length; names escaped."""
+    rows = [
+        Sensitivity("a<b", 80, 1.6, 10.0, 0.8, 2.0),
+        Sensitivity("b", 20, 8.0, math.inf, 0.4, 0.5),
+        Sensitivity("c", 60, 1.6, 20.0, 0.1, -0.3),
+    ]
+    root = ElementTree.fromstring(draw(rows, "title"))
+    name = "{http://www.w3.org/2000/svg}"
+    texts = [text.text or "" for text in root.iter(f"{name}text")]
+    assert {"title", "a<b (80)", "b (20)", "c (60)", "exact", "+2.00", "-0.30", "PQ lost, points"} <= set(texts)
+    bars = [float(bar.get("width", 0)) for bar in root.iter(f"{name}rect") if bar.get("height") == "11"]
+    assert bars[:3] == [125.0, 250.0, 250.0]  # 10 dB, exact, 20 dB
+    assert bars[3:] == [250.0, 62.5, 0.0]

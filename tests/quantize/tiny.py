@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeseg.structures import Slots
+from edgeseg.structures import Batch, Slots
 
 SIZE = (32, 32)
 
@@ -65,6 +65,13 @@ def images(count: int, *, seed: int) -> torch.Tensor:
             y, x, h, w = (int(v) for v in torch.randint(4, 16, (4,), generator=generator))
             image[:, y : y + h, x : x + w] += 200 * torch.rand(3, 1, 1, generator=generator)
     return batch
+
+
+def labelled(pixels: torch.Tensor) -> Batch:
+    """Images with one segment of category 0 that covers each of them."""
+    count = len(pixels)
+    label_map = torch.zeros(count, *SIZE, dtype=torch.int16)
+    return Batch(pixels.clamp(0, 255).to(torch.uint8), label_map, [torch.tensor([0])] * count, list(range(count)))
 
 
 def warmed(model: nn.Module, *, seed: int = 0) -> nn.Module:

@@ -41,46 +41,122 @@ std::pair<int32_t, float> best_category(const float* logits, size_t num_categori
   return {static_cast<int32_t>(best - exponential.begin()), *best};
 }
 
-// Gives a slot each pixel where it beats all earlier ones; ties stay with the lower slot.
+// Winners of the enlarged maps. Only cells that the logits at their corners leave open are enlarged, which is exact:
+// edgeseg/enlarged_argmax.py says why.
 class Contest {
  public:
   Contest(int64_t height, int64_t width, int factor)
-      : source_width_(width),
+      : source_height_(height),
+        source_width_(width),
+        factor_(factor),
         rows_(height, factor),
         columns_(width, factor),
-        height_(height * factor),
-        width_(width * factor),
-        tall_(width),
-        best_(height_ * width_, -std::numeric_limits<float>::infinity()),
-        winner_(height_ * width_, kVoidSlot) {}
+        best_(height * width, -kInfinity),
+        before_(height * width, -kInfinity),
+        winner_(height * width, kVoidSlot) {}
 
+  // Slots in ascending order; `logits` outlives this.
   void enter(uint8_t slot, const float* logits) {
-    for (int64_t y = 0; y < height_; ++y) {
-      const float* top = logits + rows_.first[y] * source_width_;
-      const float* bottom = logits + rows_.next[y] * source_width_;
-      const float down = rows_.weight[y];
-      for (int64_t x = 0; x < source_width_; ++x) tall_[x] = top[x] * (1 - down) + bottom[x] * down;
-      float* best = best_.data() + y * width_;
-      uint8_t* winner = winner_.data() + y * width_;
-      for (int64_t x = 0; x < width_; ++x) {
-        const float across = columns_.weight[x];
-        const float value = tall_[columns_.first[x]] * (1 - across) + tall_[columns_.next[x]] * across;
-        if (value > best[x]) {
-          best[x] = value;
-          winner[x] = slot;
+    for (size_t i = 0; i < winner_.size(); ++i) {
+      if (logits[i] > best_[i]) {
+        before_[i] = best_[i];
+        best_[i] = logits[i];
+        winner_[i] = slot;
+      }
+    }
+    entered_.push_back({slot, logits, {}, 0});
+  }
+
+  Merged take() && {
+    const int64_t height = source_height_ * factor_, width = source_width_ * factor_;
+    if (factor_ == 1) return {height, width, std::move(winner_), {}, {}};
+    std::vector<uint8_t> sure(winner_.size());
+    for (size_t i = 0; i < sure.size(); ++i) sure[i] = is_clear(i) ? winner_[i] : kVoidSlot;
+    std::vector<uint8_t> enlarged(height * width);
+    // Tiles lie between neighbouring centres; the outermost stick out by half.
+    for (int64_t i = 0; i <= source_height_; ++i) {
+      const int64_t first_y = std::max<int64_t>(i * factor_ - factor_ / 2, 0);
+      const int64_t end_y = std::min((i + 1) * factor_ - factor_ / 2, height);
+      const int64_t top = rows_.first[first_y] * source_width_, bottom = rows_.next[first_y] * source_width_;
+      for (int64_t j = 0; j <= source_width_; ++j) {
+        const int64_t first_x = std::max<int64_t>(j * factor_ - factor_ / 2, 0);
+        const int64_t end_x = std::min((j + 1) * factor_ - factor_ / 2, width);
+        const int64_t left = columns_.first[first_x], right = columns_.next[first_x];
+        const std::array<int64_t, 4> corners{top + left, bottom + left, top + right, bottom + right};
+        const uint8_t slot = sure[corners[0]];
+        const bool is_settled =
+            slot != kVoidSlot && slot == sure[corners[1]] && slot == sure[corners[2]] && slot == sure[corners[3]];
+        if (!is_settled) find_rivals(corners);
+        for (int64_t y = first_y; y < end_y; ++y) {
+          for (int64_t x = first_x; x < end_x; ++x) {
+            enlarged[y * width + x] = is_settled ? slot : best_rival(rows_.weight[y], columns_.weight[x]);
+          }
         }
       }
     }
+    return {height, width, std::move(enlarged), {}, {}};
   }
 
-  Merged take() && { return {height_, width_, std::move(winner_), {}, {}}; }
-
  private:
-  int64_t source_width_;
+  struct Entry {
+    uint8_t slot;
+    const float* logits;
+    std::array<float, 4> corners;  // of the tile at hand: top left, bottom left, top right, bottom right
+    float high;
+  };
+
+  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  static constexpr float kLowest = std::numeric_limits<float>::lowest();
+  static constexpr float kSlack = 0x1p-20F;  // above the rounding errors of two enlarged values
+  static constexpr float kTiny = 0x1p-100F;  // where that holds no more, as numbers become denormal
+
+  bool is_clear(size_t i) const {
+    const float before = std::max(before_[i], kLowest);
+    return best_[i] - before > kSlack * std::max(std::fabs(best_[i]), std::fabs(before)) + kTiny;
+  }
+
+  // Slots that are not below another one's lowest corner with their highest.
+  void find_rivals(const std::array<int64_t, 4>& corners) {
+    float sure = -kInfinity;
+    for (Entry& entry : entered_) {
+      for (size_t k = 0; k < 4; ++k) entry.corners[k] = entry.logits[corners[k]];
+      const auto& [a, b, c, d] = entry.corners;
+      entry.high = std::max(std::max(a, b), std::max(c, d));
+      if (a < kInfinity && b < kInfinity && c < kInfinity && d < kInfinity) {
+        sure = std::max(sure, std::min(std::min(a, b), std::min(c, d)));
+      }
+    }
+    rivals_.clear();
+    const float bar = sure - kSlack * std::fabs(sure);
+    for (const Entry& entry : entered_) {
+      if (!(entry.high + kSlack * std::fabs(entry.high) + kTiny < bar)) rivals_.push_back(&entry);
+    }
+  }
+
+  // Ties stay with the lower slot.
+  uint8_t best_rival(float down, float across) const {
+    float best = -kInfinity;
+    uint8_t winner = kVoidSlot;
+    for (const Entry* entry : rivals_) {
+      const auto& [a, b, c, d] = entry->corners;
+      const float at_left = a * (1 - down) + b * down;
+      const float at_right = c * (1 - down) + d * down;
+      const float value = at_left * (1 - across) + at_right * across;
+      if (value > best) {
+        best = value;
+        winner = entry->slot;
+      }
+    }
+    return winner;
+  }
+
+  int64_t source_height_, source_width_;
+  int factor_;
   Neighbours rows_, columns_;
-  int64_t height_, width_;
-  std::vector<float> tall_, best_;
+  std::vector<float> best_, before_;  // largest logit, and the largest of the slots before the winner
   std::vector<uint8_t> winner_;
+  std::vector<Entry> entered_;
+  std::vector<const Entry*> rivals_;
 };
 
 void require_shapes(const View& class_logits, const View& mask_logits, size_t num_categories) {

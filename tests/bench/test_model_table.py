@@ -1,0 +1,108 @@
+"""The table of networks: what it refuses, what it keeps, what it measures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from edgeseg.bench.model_table import Cell, Network, measure_table, read_cells
+from edgeseg.cli import main
+from edgeseg.config import ModelConfig, config_to_dict
+from edgeseg.structures import InputError
+
+PLAIN = ModelConfig(backbone="mobilenet_v3_small_minimalistic", num_queries=4)
+NETWORK = Network("plain@64", PLAIN, (64, 64))
+
+
+def cell(**change: object) -> Cell:
+    kept = Cell("plain@64", config_to_dict(PLAIN), "onnx", "float32", 7, 11, bytes=5, ms=2.0, least_ms=1.0)
+    return replace(kept, spent_seconds=30.0, outside={}, **change)
+
+
+def table(out: Path, **change: object) -> list[dict[str, object]]:
+    asked = {"is_thing": (True, False), "runtimes": ("onnx",), "precisions": ("float32",), "quiet": True}
+    return measure_table([NETWORK], out, **{**asked, **change})  # type: ignore[arg-type]
+
+
+def test_kept_cells_are_not_measured_again(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'edgeseg[onnx]'")
+    out = tmp_path / "models.jsonl"
+    out.write_text(json.dumps(asdict(cell())) + "\n")
+    (row,) = table(out)
+    assert (row["name"], row["params"], row["macs"]) == ("plain@64", 7, 11)
+    assert row["measurements"][0]["least_ms"] == 1.0  # type: ignore[index]
+    assert len(read_cells(out)) == 1
+
+
+def test_a_cell_of_another_shape_of_the_network_does_not_count(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'edgeseg[onnx]'")
+    out = tmp_path / "models.jsonl"
+    out.write_text(json.dumps(asdict(cell(model=config_to_dict(replace(PLAIN, num_queries=5))))) + "\n")
+    assert table(out, only_plan=True) == []
+
+
+def test_plan_says_how_long_what_is_missing_takes_and_measures_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'edgeseg[onnx]'")
+    out = tmp_path / "models.jsonl"
+    out.write_text(json.dumps(asdict(cell())) + "\n")
+    table(out, precisions=("float32", "int8", "int8-full"), only_plan=True, quiet=False)
+    assert "2 of 3 cells to measure, about 1 minutes (30 s each, as the 1 in " in capsys.readouterr().err
+    assert len(read_cells(out)) == 1
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models.jsonl").write_text(json.dumps(asdict(cell())) + '\n{"network": "half')
+    with pytest.raises(InputError, match="line 2, is no cell"):
+        read_cells(tmp_path / "models.jsonl")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--runtimes", "onx"), "did you mean 'onnx'"),
+        (("--precisions", "int9", "--runtimes", "onnx"), "no quantization recipe named 'int9'"),
+        (("--backbones", "mobilenet_v9"), "no backbone named 'mobilenet_v9'"),
+        (("--heads", "kmacks"), "no head named 'kmacks'"),
+        (("--configs", "remax-x"), "did you mean 'remax-"),
+        (("--configs", "remax-t", "--heads", "kmax"), "--configs names whole networks"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused_before_anything_is_measured(
+    options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "table", "--out", str(tmp_path / "models.jsonl"), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_network_is_measured_in_a_runtime_and_printed_as_a_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'edgeseg[onnx]'")
+    out = tmp_path / "models.jsonl"
+    options = [
+        "--backbones",
+        PLAIN.backbone,
+        "--heads",
+        "kmax",
+        "--sizes",
+        "64",
+        "--runtimes",
+        "onnx",
+        "--seconds",
+        "0.2",
+    ]
+    assert main(["models", "table", "--out", str(out), "--json", "--quiet", *options]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["name"] == f"{PLAIN.backbone}+kmax@64"
+    assert 1e6 < row["params"] < 2e6
+    float32, int8 = row["measurements"]
+    assert (float32["precision"], int8["precision"]) == ("float32", "int8")
+    assert 0 < float32["least_ms"] <= float32["ms"]
+    assert 0.2 < int8["bytes"] / float32["bytes"] < 0.6  # the queries' linears stay float
+    assert int8["outside"] == {}
