@@ -85,7 +85,7 @@ def stored_types(path: Path) -> dict[str, int]:
     for tensor in model.subgraphs[0].tensors:
         data = model.buffers[tensor.buffer].data
         if data is not None and len(data):
-            counts[names[tensor.type]] += math.prod(tensor.shape if tensor.shape is not None else ())
+            counts[names[tensor.type]] += math.prod(map(int, () if tensor.shape is None else tensor.shape))
     return dict(counts)
 
 
