@@ -29,6 +29,7 @@ NATIVE = "edgeseg-runner"
 _WORKER = (
     "edgeseg/__init__.py",
     "edgeseg/config.py",
+    "edgeseg/enlarged_argmax.py",
     "edgeseg/merge.py",
     "edgeseg/structures.py",
     *(f"edgeseg/bench/{name}.py" for name in ("__init__", "tensors", "worker")),
