@@ -51,7 +51,7 @@ class Size:
         form: Runtime or file.
         precision: Of its weights.
         bytes: Of the file, or of the package's files.
-        share: Of the same form in float32; None where that was not made.
+        share: Of the runtime's file in float32; None where that was not made.
     """
 
     form: str
@@ -87,7 +87,8 @@ def measure(
             size = size_bytes(path)
             if precision == FLOAT:
                 floats[form] = size
-            yield Size(form, precision, size, size / floats[form] if form in floats else None)
+            in_float = floats.get(form.removesuffix("-small"))
+            yield Size(form, precision, size, size / in_float if in_float else None)
     for precision in dict.fromkeys(precision for _, precision in files if precision in (FLOAT, "ternary")):
         content = safetensors.torch.save(pack_state(networks[precision].state_dict()))
         floats.setdefault(WEIGHTS, len(content))

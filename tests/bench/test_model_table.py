@@ -104,5 +104,5 @@ def test_a_network_is_measured_in_a_runtime_and_printed_as_a_list(
     float32, int8 = row["measurements"]
     assert (float32["precision"], int8["precision"]) == ("float32", "int8")
     assert 0 < float32["least_ms"] <= float32["ms"]
-    assert 0.2 < int8["bytes"] / float32["bytes"] < 0.6  # the queries' linears stay float
+    assert 0.2 < int8["bytes"] / float32["bytes"] < 0.7  # the queries' linears stay float
     assert int8["outside"] == {}
