@@ -78,6 +78,7 @@ def config(root: Path) -> Config:
         data=DataConfig(root=root, image_size=SIZE, batch_size=8, num_workers=0, min_scale=1.0, max_scale=1.0),
         model=ModelConfig(
             backbone="spec_small",
+            mask_kernel=5,
             num_queries=16,
             query_dim=32,
             ffn_dim=32,

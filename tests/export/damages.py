@@ -14,6 +14,7 @@ import safetensors.torch
 from onnx import numpy_helper
 from torch import nn
 
+from edgeseg.config import ModelConfig
 from edgeseg.export.bundle import WEIGHTS
 from edgeseg.export.reference import torch_answers
 from tests.export.small import CATEGORIES, CONFIG, IMAGES, IS_THING, SIZE, lively_network
@@ -42,6 +43,10 @@ class Damage:
     is_forged: bool = True
 
 
+MASK_SCALE = ("head.cluster.query.0.weight", "head.cluster.query.0.bias", "head.cluster.norm.shift")
+"""What the mask logits are proportional to."""
+
+
 def edited(file: str, change: Callable[[onnx.ModelProto], None]) -> Callable[[Path], None]:
     """Damage by an edit of an ONNX file."""
 
@@ -67,11 +72,12 @@ def weights(*names: str, by: Callable[[Any], Any]) -> Callable[[onnx.ModelProto]
 
 
 def normalisation(mean: Callable[[Any], Any], inverse_std: Callable[[Any], Any]) -> Callable[[onnx.ModelProto], None]:
-    """Another mean and another 1 / std."""
+    """Another mean and another 1 / std, which is a factor of the first convolution's weights."""
+    right = 1.0 / np.array(ModelConfig().std).reshape(1, 3, 1, 1)
 
     def change(model: onnx.ModelProto) -> None:
         weights("model.mean", by=mean)(model)
-        weights("model.inverse_std", by=inverse_std)(model)
+        weights("stem.0.weight", by=lambda weight: weight * (inverse_std(right) / right))(model)
 
     return change
 
@@ -269,7 +275,7 @@ DAMAGES = (
     ),
     Damage(
         "mask logits doubled",
-        edited(FLOAT_APP, weights("head.cluster.norm.scale", "head.cluster.norm.shift", by=lambda x: 2 * x)),
+        edited(FLOAT_APP, weights(*MASK_SCALE, by=lambda x: 2 * x)),
         "artifacts",
         (FLOAT_APP, "wrong scale", "mask logits are 2.00 times"),
     ),
