@@ -47,7 +47,8 @@ def test_a_folder_of_photos_becomes_a_bundle_that_predicts_as_torch_does(
     quantized = run("quantize", folder, "--recipe", "int8-ptq", "--force")
     assert quantized["integer_weight_share"] > 0.3  # type: ignore[operator]
     float_score = run("eval", folder)
-    assert run("eval", folder, "--precision", "int8-ptq") == quantized["metrics"]
+    evaluated = run("eval", folder, "--precision", "int8-ptq")
+    assert evaluated.items() >= quantized["metrics"].items()  # type: ignore[attr-defined]
 
     run("export", folder / "best.safetensors", "--out", bundle, "--only", *RUNTIMES)
     verified = run("verify", bundle)
