@@ -1,31 +1,39 @@
 """What quantization costs in panoptic quality: float minus quantized at equal total training, over seeds.
 
-    python -m edgeseg.bench.quantization_cost --data street --out runs/quantization-cost --steps 2000
+    python -m edgeseg.bench.quantization_cost --data nuclei --out runs/cost --starts remax-t-nuclei --seeds 0 1 2
 
-A float network is trained for STEPS and quantized by each recipe; beside it another one, of the same seed, is trained
-for STEPS plus the recipe's. Writes OUT/results.jsonl, a line per network as it ends; those in it are not repeated, and
-a quantization that was interrupted is continued.
+Every start, a trained float network, is quantized by each recipe with each seed. What it is compared with is the same
+float network, trained for the recipe's steps more by the same optimiser, rate, images and labels, its weights left
+float. Where a recipe takes no labels that is the float network itself: its divergence from itself has no gradient.
+Writes OUT/results.jsonl, a line per score as it comes; those in it are not repeated, and a quantization that was
+interrupted is continued. Networks trained with several seeds are several starts.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import tyro
 
-from edgeseg.config import Config, load_config
-from edgeseg.data.sets import open_dataset
+from edgeseg.data.loader import Samples
 from edgeseg.display import say
-from edgeseg.engine.train import Trainer, make_fabric
+from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
+from edgeseg.engine.evaluate import Predictor, evaluate, torch_predictor
+from edgeseg.export.run import export_run, open_bundle_source
 from edgeseg.quantize import find_recipe
+from edgeseg.quantize.fine_tune import fine_tune
+from edgeseg.quantize.fold import fold
+from edgeseg.quantize.images import open_splits, training_batches
 from edgeseg.quantize.partial import partial_path
-from edgeseg.quantize.run import quantize_checkpoint
+from edgeseg.quantize.recipes import Recipe
+from edgeseg.quantize.run import label_loss_of, quantize_checkpoint, with_seed
 
 FLOAT = "float32"
+TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -35,99 +43,144 @@ class Args:
     data: Path
     """COCO panoptic folder."""
     out: Path
-    """Folder for runs and results."""
-    config: str = "street"
-    """Shipped config or TOML file."""
-    steps: int = 2000
-    """Steps of the float network that is quantized."""
+    """Folder for networks, bundles and results."""
+    starts: tuple[str, ...]
+    """Float checkpoints: files, run folders or shipped names."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of weights, order and augmentation."""
+    """Of order and augmentation."""
     recipes: tuple[str, ...] = ("int8", "int8-full", "ternary")
     """Names or TOML files."""
     qat_steps: int | None = None
-    """Of every recipe, instead of its own."""
+    """Of every recipe with labels, instead of its own."""
+    runtimes: tuple[str, ...] = ()
+    """That every quantized network is exported to, verified in and scored in, beside torch."""
     threads: int = 2
-    """Threads of each run."""
+    """Of torch."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One network's score.
+    """One score.
 
     Attributes:
-        seed: Of its float training.
+        start: The float network's name.
+        seed: Of what came after it; 0 where nothing did.
         network: `float32` or the recipe's name.
-        steps: Of all training.
+        steps: After the float network's own.
+        runtime: That computed it.
         pq: Panoptic quality on the whole val split, 0..1.
     """
 
+    start: str
     seed: int
     network: str
     steps: int
+    runtime: str
     pq: float
 
 
 def main(args: Args) -> None:
-    """Trains and quantizes what is missing, then prints the table."""
+    """Trains, quantizes and scores what is missing, then prints the table."""
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    results = args.out / "results.jsonl"
-    rows = [Row(**json.loads(line)) for line in results.read_text().splitlines()] if results.exists() else []
-    base = load_config(args.config)
-    base = replace(base, data=replace(base.data, root=args.data))
-    extra = {name: _qat_steps(name, args.qat_steps) for name in args.recipes}
+    results = Results(args.out / "results.jsonl")
+    recipes = [_with_steps(find_recipe(name), args.qat_steps) for name in args.recipes]
+    for seed in args.seeds:
+        for start in args.starts:
+            _run(args, start, seed, dict(zip(args.recipes, recipes, strict=True)), results)
+    print(table(results.rows))
 
-    def note(row: Row) -> None:
-        rows.append(row)
-        with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(vars(row)) + "\n")
 
-    done = {(row.seed, row.network, row.steps) for row in rows}
-    for seed in args.seeds:  # networks of one seed follow each other, so that a break leaves whole seeds
-        for steps in dict.fromkeys([args.steps, *(args.steps + more for more in extra.values())]):
-            if (seed, FLOAT, steps) not in done:
-                say(f"float32, {steps} steps, seed {seed}")
-                note(Row(seed, FLOAT, steps, _train(base, args.out / f"seed{seed}-{steps}", seed, steps)))
-        for name, more in extra.items():
-            recipe = find_recipe(name).name
-            if (seed, recipe, args.steps + more) not in done:
-                say(f"{recipe}, {more} steps, seed {seed}")
-                out = args.out / f"seed{seed}-{args.steps}" / f"{recipe}.safetensors"
-                resume = partial_path(out).exists()
-                result = quantize_checkpoint(out.parent / "last.safetensors", name, None, more, out, resume=resume)
-                note(Row(seed, recipe, args.steps + more, result["metrics"]["all"]["pq"]))
-    print(table(rows))
+class Results:
+    """The lines of a file, which grows by one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = [Row(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def add(self, row: Row) -> None:
+        """Writes a line down at once."""
+        self.rows.append(row)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(row)) + "\n")
+
+    def has(self, *key: object) -> bool:
+        """Whether there is one of this start, seed, network, steps and runtime."""
+        return any((row.start, row.seed, row.network, row.steps, row.runtime) == key for row in self.rows)
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown: PQ in percent, and float minus quantized seed by seed at equal total steps, in points."""
-    floats = {(row.seed, row.steps): 100 * row.pq for row in rows if row.network == FLOAT}
-    lines = ["| network | steps in all | PQ mean ± sd | float - it, seed by seed | mean |", "|---|---|---|---|---|"]
-    for network, steps in dict.fromkeys((row.network, row.steps) for row in rows):
-        scores = {row.seed: 100 * row.pq for row in rows if (row.network, row.steps) == (network, steps)}
-        values = list(scores.values())
-        spread = f"{np.std(values, ddof=1):.1f}" if len(values) > 1 else "one seed"
+    """Markdown: PQ in percent, and float minus quantized at equal training, in points, start by start and seed by seed.
+
+    Both are rows of the same start; a quantized network without labels stands against its float start.
+    """
+    floats = {(row.start, row.seed, row.steps): 100 * row.pq for row in rows if row.network == FLOAT}
+    lines = ["| network | steps more | computed by | PQ mean ± sd | float - it, one by one | mean |", "|" + "---|" * 6]
+    for network, steps, runtime in dict.fromkeys((row.network, row.steps, row.runtime) for row in rows):
+        mine = [row for row in rows if (row.network, row.steps, row.runtime) == (network, steps, runtime)]
+        values = [100 * row.pq for row in mine]
+        spread = f"{np.std(values, ddof=1):.1f}" if len(values) > 1 else "one"
         cells = ["", ""]
         if network != FLOAT:
-            costs = [floats[seed, steps] - pq for seed, pq in scores.items() if (seed, steps) in floats]
-            cells = [", ".join(f"{cost:+.1f}" for cost in costs), f"{np.mean(costs):+.1f}" if costs else ""]
-        lines.append(f"| {network} | {steps} | {np.mean(values):.1f} ± {spread} | {' | '.join(cells)} |")
+            controls = [floats.get((row.start, row.seed, steps), floats.get((row.start, 0, 0))) for row in mine]
+            costs = [a - b for a, b in zip(controls, values, strict=True) if a is not None]
+            cells = [", ".join(f"{cost:+.2f}" for cost in costs), f"{np.mean(costs):+.2f}" if costs else ""]
+        lines.append(f"| {network} | {steps} | {runtime} | {np.mean(values):.2f} ± {spread} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _qat_steps(name: str, steps: int | None) -> int:
-    return find_recipe(name).qat_steps if steps is None else steps
+def _run(args: Args, start: str, seed: int, recipes: dict[str, Recipe], results: Results) -> None:
+    """All that is missing of one start and seed."""
+    checkpoint = with_seed(load_checkpoint(Path(start)), seed)
+    name = Path(start).stem
+    train, val = open_splits(checkpoint, args.data, None)
+    if not results.has(name, 0, FLOAT, 0, TORCH):
+        predictor = torch_predictor(checkpoint.model().deployable(), checkpoint.config.merge, checkpoint.categories)
+        results.add(Row(name, 0, FLOAT, 0, TORCH, _score(predictor, val, checkpoint)))
+    for given, recipe in recipes.items():
+        steps, path = recipe.qat_steps, args.out / f"{name}-seed{seed}" / f"{recipe.name}.safetensors"
+        if recipe.qat_label_weight and not results.has(name, seed, FLOAT, steps, TORCH):
+            say(f"{name}, seed {seed}: {FLOAT}, {steps} steps more")
+            predictor = _continued(checkpoint, recipe, train)
+            results.add(Row(name, seed, FLOAT, steps, TORCH, _score(predictor, val, checkpoint)))
+        if not results.has(name, seed, recipe.name, steps, TORCH):
+            say(f"{name}, seed {seed}: {recipe.name}, {steps} steps")
+            path.parent.mkdir(exist_ok=True)
+            resume = partial_path(path).exists()
+            made = quantize_checkpoint(Path(start), given, args.data, steps, path, seed=seed, resume=resume)
+            results.add(Row(name, seed, recipe.name, steps, TORCH, made["metrics"]["all"]["pq"]))
+        bundle = path.with_suffix(".edgeseg")
+        for runtime in args.runtimes:
+            if not results.has(name, seed, recipe.name, steps, runtime):
+                say(f"{name}, seed {seed}: {recipe.name} in {runtime}")
+                if not bundle.exists():
+                    export_run(path, bundle, runtimes=args.runtimes, merges=("app",), data=args.data)
+                source = open_bundle_source(bundle, runtime, recipe.name)
+                results.add(Row(name, seed, recipe.name, steps, runtime, _score(source.predictor, val, checkpoint)))
 
 
-def _train(base: Config, out: Path, seed: int, steps: int) -> float:
-    train = replace(base.train, steps=steps, minutes=None, seed=seed, eval_every=0)
-    config = replace(base, train=train)
-    assert config.data.root is not None
-    samples, val = (open_dataset(config.data.root, split, config.data.format) for split in ("train", "val"))
-    trainer = Trainer(config, samples.categories, out, make_fabric(config))
-    if (out / "last.safetensors").exists():
-        trainer.resume()
-    return float(trainer.fit(samples, val)["all"]["pq"])
+def _continued(checkpoint: Checkpoint, recipe: Recipe, train: Samples) -> Predictor:
+    """The float network after the recipe's training, without its rounding."""
+    model = checkpoint.model().deployable()
+    network = fold(model, torch.zeros(1, 3, *checkpoint.config.data.image_size))
+    fine_tune(
+        network,
+        model,
+        replace(recipe, qat_free_fraction=0.0, qat_gradual_fraction=0.0),
+        training_batches(checkpoint, train, first=0, steps=recipe.qat_steps),
+        held_out=(),
+        label_loss=label_loss_of(checkpoint),
+    )
+    return torch_predictor(network, checkpoint.config.merge, checkpoint.categories)
+
+
+def _score(predictor: Predictor, val: Samples, checkpoint: Checkpoint) -> float:
+    config = checkpoint.config
+    return evaluate(predictor, val, size=config.data.image_size, categories=checkpoint.categories).all.pq
+
+
+def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
+    return replace(recipe, qat_steps=steps) if steps is not None and recipe.qat_label_weight else recipe
 
 
 if __name__ == "__main__":

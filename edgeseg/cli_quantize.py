@@ -28,6 +28,8 @@ class QuantizeArgs:
     """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
     steps: int | None = None
     """Training steps instead of the recipe's."""
+    seed: int | None = None
+    """Of the order of images and their augmentation; by default the float training's, whose order is continued."""
     out: Path | None = None
     """File to write; RUN/RECIPE.safetensors by default."""
     runtimes: tuple[str, ...] = ()
@@ -67,6 +69,7 @@ def quantize(argv: Sequence[str]) -> Result:
         args.steps,
         args.out,
         data_format=args.format,
+        seed=args.seed,
         runtimes=words(args.runtimes) or ALWAYS_MADE,
         resume=args.resume,
         force=args.force,
@@ -77,8 +80,8 @@ def quantize(argv: Sequence[str]) -> Result:
 def _analyse(args: QuantizeArgs) -> Result:
     if args.budget is not None and args.max_pq_drop is not None:
         raise InputError("--budget and --max-pq-drop exclude each other; give one")
-    if args.resume or args.runtimes:
-        raise InputError("--resume and --runtimes do not go with --analyse, which trains nothing")
+    if args.resume or args.runtimes or args.seed is not None:
+        raise InputError("--resume, --runtimes and --seed do not go with --analyse, which trains nothing")
     from edgeseg.quantize.analysis import analyse_checkpoint
 
     return analyse_checkpoint(

@@ -35,6 +35,7 @@ def open_partial(out: Path, teacher: Checkpoint, recipe: Recipe, data: Path, *, 
         "recipe": config_to_dict(recipe),
         "teacher": hashlib.sha256(teacher.path.read_bytes()).hexdigest(),
         "data": str(data.resolve()),
+        "seed": teacher.config.train.seed,
     }
 
     def save(snapshot: Snapshot) -> None:

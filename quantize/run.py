@@ -37,6 +37,7 @@ def quantize_checkpoint(
     out: Path | None,
     *,
     data_format: str | None = None,
+    seed: int | None = None,
     runtimes: Sequence[str] = ALWAYS_MADE,
     resume: bool = False,
     force: bool = False,
@@ -51,6 +52,7 @@ def quantize_checkpoint(
         steps: Training steps instead of the recipe's.
         out: File to write; None = RUN/RECIPE.safetensors.
         data_format: Layout of the folder; None = recognised, or what training was told.
+        seed: Of order and augmentation; None = the float training's, whose order is continued.
         runtimes: That the result is meant for.
         resume: Continue what was interrupted; the result is that of a run without a break, bit by bit.
         force: Calibrate on fewer than 32 images too, or on noise.
@@ -68,7 +70,7 @@ def quantize_checkpoint(
     if steps is not None:
         recipe = replace(recipe, qat_steps=steps)
     refuse_unheld(recipe, runtimes)
-    checkpoint = load_checkpoint(source)
+    checkpoint = with_seed(load_checkpoint(source), seed)
     path = out or beside(checkpoint, f"{recipe.name}.safetensors")
     config = checkpoint.config
     model = checkpoint.model().deployable()
@@ -88,7 +90,7 @@ def quantize_checkpoint(
             recipe,
             calibration=calibration,
             batches=training_batches(checkpoint, train, first=first, steps=recipe.qat_steps),
-            label_loss=_label_loss(checkpoint) if recipe.qat_label_weight else None,
+            label_loss=label_loss_of(checkpoint) if recipe.qat_label_weight else None,
             saving=saving,
             is_trained=True,
             on_progress=show,
@@ -172,7 +174,15 @@ def open_checkpoint_source(path: Path, precision: str | None, task: TaskName = "
     return Source(name, predictor, data.image_size, checkpoint.categories, data.root, data.format)
 
 
-def _label_loss(checkpoint: Checkpoint) -> LabelLoss:
+def with_seed(checkpoint: Checkpoint, seed: int | None) -> Checkpoint:
+    """The checkpoint with another seed for the training to come; None = its own."""
+    if seed is None:
+        return checkpoint
+    config = checkpoint.config
+    return replace(checkpoint, config=replace(config, train=replace(config.train, seed=seed)))
+
+
+def label_loss_of(checkpoint: Checkpoint) -> LabelLoss:
     """What the labels say about the final slots, as in the float training but without its training-only branches."""
     config = checkpoint.config
     loss = build_loss(config.model.head, config.loss, [category.is_thing for category in checkpoint.categories])

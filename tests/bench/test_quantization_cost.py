@@ -1,22 +1,61 @@
-"""The table of what quantization costs."""
+"""The table of what quantization costs, and a tiny run of it."""
 
 from __future__ import annotations
 
-from edgeseg.bench.quantization_cost import Row, table
+from pathlib import Path
+
+import pytest
+
+from edgeseg.bench.quantization_cost import Args, Results, Row, main, table
+from edgeseg.data.street import make_street
 
 
-def test_a_cost_is_taken_against_the_float_network_of_the_same_seed_and_length() -> None:
-    """Seed 0: 62 - 61.5 = 0.5; seed 1: 60 - 60.3 = -0.3; mean 0.1. The shorter float runs do not count."""
+def test_a_cost_is_taken_against_the_float_network_of_the_same_start_seed_and_length() -> None:
+    """Ternary: 62 - 61.5 = 0.5 and 60 - 60.3 = -0.3; int8 has no such float network: 50 - 49.9."""
     rows = [
-        *(Row(seed, "float32", 100, 0.1) for seed in (0, 1)),
-        Row(0, "float32", 130, 0.62),
-        Row(1, "float32", 130, 0.60),
-        Row(0, "int8", 130, 0.615),
-        Row(1, "int8", 130, 0.603),
+        Row("a", 0, "float32", 0, "torch", 0.5),
+        Row("a", 0, "float32", 30, "torch", 0.62),
+        Row("a", 1, "float32", 30, "torch", 0.60),
+        Row("a", 0, "ternary", 30, "torch", 0.615),
+        Row("a", 1, "ternary", 30, "torch", 0.603),
+        Row("a", 1, "int8", 10, "onnx", 0.499),
     ]
-    assert table(rows).splitlines()[-1] == "| int8 | 130 | 60.9 ± 0.8 | +0.5, -0.3 | +0.1 |"
-    assert table(rows).splitlines()[2] == "| float32 | 100 | 10.0 ± 0.0 |  |  |"
+    assert table(rows).splitlines()[2:] == [
+        "| float32 | 0 | torch | 50.00 ± one |  |  |",
+        "| float32 | 30 | torch | 61.00 ± 1.4 |  |  |",
+        "| ternary | 30 | torch | 60.90 ± 0.8 | +0.50, -0.30 | +0.10 |",
+        "| int8 | 10 | onnx | 49.90 ± one | +0.10 | +0.10 |",
+    ]
 
 
-def test_one_seed_has_no_spread() -> None:
-    assert table([Row(0, "float32", 100, 0.5)]).splitlines()[-1] == "| float32 | 100 | 50.0 ± one seed |  |  |"
+@pytest.mark.slow
+def test_shipped_network_two_steps_and_nothing_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Float, float continued, ternary and int8 of the shipped street network; the second call only prints."""
+    make_street(tmp_path / "street", train=36, val=4, size=(128, 128), seed=2)
+    args = Args(
+        data=tmp_path / "street",
+        out=tmp_path / "out",
+        starts=("remax-t-street",),
+        seeds=(3,),
+        recipes=("int8-ptq", "ternary"),
+        qat_steps=2,
+        runtimes=("onnx",),
+        threads=1,
+    )
+    main(args)
+    rows = Results(args.out / "results.jsonl").rows
+    assert [(row.network, row.steps, row.seed, row.runtime) for row in rows] == [
+        ("float32", 0, 0, "torch"),
+        ("int8-ptq", 0, 3, "torch"),
+        ("int8-ptq", 0, 3, "onnx"),
+        ("float32", 2, 3, "torch"),
+        ("ternary", 2, 3, "torch"),
+        ("ternary", 2, 3, "onnx"),
+    ]
+    scores = {row.network: row.pq for row in rows if row.runtime == "torch" and row.steps in (0, 2)}
+    assert scores["float32"] > 0.3
+    assert scores["int8-ptq"] > 0.3
+    first = capsys.readouterr().out
+    main(args)
+    assert capsys.readouterr().out == first
+    assert Results(args.out / "results.jsonl").rows == rows
