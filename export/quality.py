@@ -18,6 +18,7 @@ from edgeseg.export.bundle import WEIGHTS, Artifact, Bundle
 from edgeseg.export.proof import ArtifactProof, Quality
 from edgeseg.export.runtimes import get_runtime
 from edgeseg.export.verify import to_merged
+from edgeseg.quantize.integer_reference import integer_reference
 from edgeseg.structures import Merged
 
 QUALITY_FLOOR_POINTS = {"float32": 0.1}
@@ -85,7 +86,7 @@ def score_artifacts(
     for precision in dict.fromkeys(artifact.precision for artifact in runnable):
         network, torchs = networks[precision], None
         if network is not None:
-            predictor = torch_predictor(network, bundle.merge, bundle.categories)
+            predictor = torch_predictor(integer_reference(network), bundle.merge, bundle.categories)
             torchs = _score(predictor, bundle, scored, WEIGHTS, "torch", precision, quiet=quiet)
             rows.append(torchs)
         for artifact in runnable:

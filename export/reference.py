@@ -23,6 +23,7 @@ from edgeseg.merge import merge_slots
 from edgeseg.models import build_model
 from edgeseg.quantize.deploy import deploy_again
 from edgeseg.quantize.fold import fold
+from edgeseg.quantize.integer_reference import integer_reference
 from edgeseg.quantize.recipes import RECIPES, Recipe
 from edgeseg.structures import CheckError, InputError
 
@@ -124,7 +125,7 @@ def torch_answers(
     network: nn.Module, images: Sequence[NDArray[np.uint8]], *, config: MergeConfig, is_thing: Sequence[bool]
 ) -> list[Golden]:
     """What torch, followed by the numpy merge, says about images, logits included."""
-    goldens = []
+    goldens, network = [], integer_reference(network)
     for image in images:
         class_logits, mask_logits = torch_logits(network, to_pixels(image))
         merged = merge_slots(class_logits, mask_logits, config=config, is_thing=is_thing)

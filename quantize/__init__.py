@@ -5,6 +5,7 @@ from edgeseg.quantize.calibrate import calibrate
 from edgeseg.quantize.deploy import deploy, deploy_again
 from edgeseg.quantize.divergence import distillation_loss
 from edgeseg.quantize.fine_tune import Progress, fine_tune
+from edgeseg.quantize.integer_reference import integer_reference
 from edgeseg.quantize.modules import QuantConv2d, QuantLinear, set_phase
 from edgeseg.quantize.prepare import prepare
 from edgeseg.quantize.qat import count_integer_weights, quantize
@@ -24,6 +25,7 @@ __all__ = [
     "distillation_loss",
     "find_recipe",
     "fine_tune",
+    "integer_reference",
     "prepare",
     "quantize",
     "set_phase",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from operator import attrgetter
 
 import torch
 from torch import fx, nn
@@ -15,6 +16,9 @@ from edgeseg.quantize.packed import unpack_state
 from edgeseg.quantize.prepare import prepare
 from edgeseg.quantize.recipes import Recipe
 
+_COPIES = ("unsqueeze", "expand")
+"""Tensor methods that leave values as they are."""
+
 
 def deploy(prepared: fx.GraphModule) -> fx.GraphModule:
     """A copy on the CPU that emits `quantized_decomposed` operators: what `torch.export` gets to see.
@@ -24,6 +28,7 @@ def deploy(prepared: fx.GraphModule) -> fx.GraphModule:
     """
     deployed = copy.deepcopy(prepared).cpu().eval().requires_grad_(False)
     set_phase(deployed, "deploy")
+    _round_learned_constants(deployed)
     _drop_redundant_relus(deployed)
     return deployed
 
@@ -50,8 +55,26 @@ def deploy_again(
     set_phase(deployed, "deploy")
     deployed.load_state_dict(unpack_state(state, deployed.state_dict()))
     set_phase(deployed, "deploy")
+    _round_learned_constants(deployed)
     _drop_redundant_relus(deployed)
     return deployed
+
+
+def _round_learned_constants(deployed: fx.GraphModule) -> None:
+    """Puts parameters that go straight onto a grid, such as learned queries, on it themselves.
+
+    LiteRT's converter takes a quantize/dequantize pair behind a constant away: there it would stay unrounded.
+    """
+    for node in deployed.graph.nodes:
+        if node.op != "get_attr" or not isinstance(value := attrgetter(str(node.target))(deployed), nn.Parameter):
+            continue
+        users = list(node.users)
+        while len(users) == 1 and (users[0].target in _COPIES or kind_of(users[0], deployed) == "layout"):
+            users = list(users[0].users)
+        if len(users) == 1 and users[0].op == "call_module":
+            quantizer = deployed.get_submodule(str(users[0].target))
+            if isinstance(quantizer, ActivationQuantizer):
+                value.data.copy_(quantizer(value))
 
 
 def _drop_redundant_relus(deployed: fx.GraphModule) -> None:

@@ -18,6 +18,8 @@ EIGHT_BITS = Uniform()
 
 _OPS = torch.ops.quantized_decomposed
 _LEAST_STEP = 1e-12
+TIE_SHIFT = 2.0**-10
+"""Of a step; enlarging by up to 8 mixes integers in 256ths."""
 _EXACT_BIAS = 2.0**23
 """A bias of at most this many steps is exact in float32, and far from int32's end."""
 
@@ -231,11 +233,52 @@ class QuantConstant(nn.Module):
             self.register_buffer("value_float", value, persistent=False)
 
 
+class HalfUp(nn.Module):
+    """What makes a bilinear resize on a grid round ties up, everywhere.
+
+    Doubling mixes integers in sixteenths, so one result in sixteen lies half-way between two integers. LiteRT's int8
+    kernel rounds these up; where the resize is float, rounding errors decide, otherwise in every runtime. A thousandth
+    of a step more, far above such errors and far below a sixteenth, makes all of them round up.
+
+    Args:
+        quantizer: The grid of what goes in and of what comes out.
+    """
+
+    def __init__(self, quantizer: ActivationQuantizer) -> None:
+        super().__init__()
+        self.shared_grid = [quantizer]  # in a list: the graph owns it, and a module registers once
+        self.phase: Phase = "observe"
+        self._storage: WeightStorage = "int8"
+        self._shift = 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any float32 map on the grid to the same a little above it."""
+        if self.phase in ("free", "observe") or self._storage == "float_qdq":
+            return x
+        return x + (self._shift if self.phase == "deploy" else self.shared_grid[0].current_scale().detach() * TIE_SHIFT)
+
+    def set_phase(self, phase: Phase) -> None:
+        """Switches what forward does."""
+        self._shift = float(self.shared_grid[0].scale) * TIE_SHIFT
+        self.phase = phase
+
+    def set_weight_storage(self, storage: WeightStorage) -> None:
+        """LiteRT (`float_qdq`) gets the bare resize: it stays one int8 operator, which rounds so by itself."""
+        self._storage = _checked(storage)
+
+
 def set_phase(model: nn.Module, phase: Phase) -> None:
     """Switches every quantized layer of a model."""
     for module in model.modules():
-        if isinstance(module, (ActivationQuantizer, IntegerLayer, QuantConstant)):
+        if isinstance(module, (ActivationQuantizer, IntegerLayer, QuantConstant, HalfUp)):
             module.set_phase(phase)
+
+
+def set_weight_storage(model: nn.Module, storage: WeightStorage) -> None:
+    """Switches what the deployed layers of a model hold."""
+    for module in model.modules():
+        if isinstance(module, (IntegerLayer, QuantConstant, HalfUp)):
+            module.set_weight_storage(storage)
 
 
 def _checked(storage: WeightStorage) -> WeightStorage:

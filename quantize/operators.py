@@ -42,6 +42,7 @@ _KINDS: dict[object, Kind] = {
 """Module classes, functions and names of tensor methods."""
 
 CLAMPS: tuple[Kind, ...] = ("relu", "relu6")
+SUMS = tuple(target for target, kind in _KINDS.items() if kind == "sum")
 
 
 def kind_of(node: fx.Node, graph_module: fx.GraphModule) -> Kind:
@@ -59,3 +60,11 @@ def kind_of(node: fx.Node, graph_module: fx.GraphModule) -> Kind:
         is_map = isinstance(value, torch.Tensor) and value.dim() == 4 and value.shape[2] * value.shape[3] > 1
         return "constant" if is_map and not isinstance(value, nn.Parameter) else "other"
     return "other"
+
+
+def is_resize(node: fx.Node, graph_module: fx.GraphModule) -> bool:
+    """Whether the node mixes neighbouring values bilinearly."""
+    if node.op == "call_module":
+        module = graph_module.get_submodule(str(node.target))
+        return isinstance(module, nn.Upsample) and str(module.mode) == "bilinear"
+    return node.target is F.interpolate and str(node.kwargs.get("mode")) == "bilinear"

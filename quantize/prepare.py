@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from edgeseg.config import nearest
 from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.fold import fold, replace_node
-from edgeseg.quantize.modules import IntegerLayer, QuantConstant, QuantConv2d, QuantLinear
-from edgeseg.quantize.operators import CLAMPS, Kind, kind_of
+from edgeseg.quantize.modules import HalfUp, IntegerLayer, QuantConstant, QuantConv2d, QuantLinear
+from edgeseg.quantize.operators import CLAMPS, Kind, is_resize, kind_of
 from edgeseg.quantize.recipes import Recipe
 from edgeseg.quantize.weights import Learned, Ternary, Uniform, WeightGrid
 from edgeseg.structures import CheckError, InputError
@@ -55,6 +55,8 @@ def prepare(model: nn.Module, recipe: Recipe, example: torch.Tensor) -> fx.Graph
         _make_integer(node, graph_module, recipe, groups)
     for node in on_grid:
         _insert(node, _grid_name(groups[node]))
+        if is_resize(node, graph_module):
+            _round_half_up(node, graph_module, _grid_name(groups[node]))
     for node in _added_constants(kinds, on_grid):
         _quantize_constant(node, graph_module, recipe.activation_bits or 8)
     graph_module.delete_all_unused_submodules()
@@ -181,6 +183,15 @@ def _insert(node: fx.Node, quantizer: str) -> None:
     with graph.inserting_after(node):
         quantized = graph.call_module(quantizer, (node,))
     node.replace_all_uses_with(quantized, delete_user_cb=lambda user: user is not quantized)
+
+
+def _round_half_up(resize: fx.Node, graph_module: fx.GraphModule, quantizer: str) -> None:
+    grid = graph_module.get_submodule(quantizer)
+    assert isinstance(grid, ActivationQuantizer)
+    name, source = f"half_up_{resize.name}", resize.all_input_nodes[0]
+    graph_module.add_submodule(name, HalfUp(grid))
+    with graph_module.graph.inserting_before(resize):
+        resize.replace_input_with(source, graph_module.graph.call_module(name, (source,)))
 
 
 def _added_constants(kinds: dict[fx.Node, Kind], on_grid: list[fx.Node]) -> list[fx.Node]:

@@ -18,9 +18,11 @@ from edgeseg.engine.source import Source
 from edgeseg.losses.kmax import KMaxLoss
 from edgeseg.losses.registry import build_loss
 from edgeseg.models import build_model
+from edgeseg.quantize.deploy import deploy
 from edgeseg.quantize.fine_tune import LabelLoss, Progress
 from edgeseg.quantize.forms import ALWAYS_MADE, refuse_unheld
 from edgeseg.quantize.images import calibration_batches, data_root, open_splits, training_batches
+from edgeseg.quantize.integer_reference import integer_reference
 from edgeseg.quantize.modules import set_phase
 from edgeseg.quantize.partial import open_partial, partial_path
 from edgeseg.quantize.prepare import prepare
@@ -97,7 +99,7 @@ def quantize_checkpoint(
         )
     with progress(f"evaluating {recipe.name}", len(val), quiet=quiet) as advance:
         result = evaluate(
-            torch_predictor(prepared, config.merge, checkpoint.categories),
+            torch_predictor(integer_reference(deploy(prepared)), config.merge, checkpoint.categories),
             val,
             size=config.data.image_size,
             categories=checkpoint.categories,
@@ -161,8 +163,8 @@ def open_checkpoint_source(path: Path, precision: str | None, task: TaskName = "
     checkpoint = load_checkpoint(path)
     model: nn.Module
     if "recipe" in checkpoint.extra:
-        model, recipe = load_quantized(checkpoint)
-        found = recipe.name
+        prepared, recipe = load_quantized(checkpoint)
+        model, found = integer_reference(deploy(prepared)), recipe.name
     else:
         model, found = checkpoint.model().deployable(), "float32"
     if precision not in (None, found):

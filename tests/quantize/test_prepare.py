@@ -6,7 +6,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from edgeseg.quantize import RECIPES, ActivationQuantizer, QuantConv2d, QuantLinear, Recipe, prepare
-from edgeseg.quantize.modules import QuantConstant
+from edgeseg.quantize.modules import HalfUp, QuantConstant
 from edgeseg.structures import CheckError, InputError
 from tests.quantize.tiny import Chain, TinySlots, images, warmed
 
@@ -33,7 +33,9 @@ def test_observing_graph_still_answers_what_the_float_model_does() -> None:
 
 def test_both_sides_of_a_resize_share_one_grid(prepared: fx.GraphModule) -> None:
     (resize,) = (node for node in prepared.graph.nodes if node.target is F.interpolate)
-    (before,), (after,) = resize.all_input_nodes, resize.users
+    (nudge,), (after,) = resize.all_input_nodes, resize.users
+    (before,) = nudge.all_input_nodes
+    assert isinstance(prepared.get_submodule(str(nudge.target)), HalfUp)
     assert before.target == after.target
     assert isinstance(prepared.get_submodule(str(after.target)), ActivationQuantizer)
 

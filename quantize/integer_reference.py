@@ -1,0 +1,166 @@
+"""The quantized network as integer engines compute it: exact sums, one float32 product, one rounding.
+
+torch adds up a convolution of dequantized values in float32 and divides by the step of its output, three roundings
+where engines have one. Once in some million values that tips a rounding, and a network spreads the tipped integer
+until a fifth of a late map is off by a step (docs/quantization.md). ONNX Runtime's QLinearConv and QGemm and XNNPACK's
+qs8 kernels, hence LiteRT and ExecuTorch, all compute
+
+    q = clamp(round_half_even(float32(sum) * (input step * weight step / output step)) + zero point)
+
+with an int32 sum and the bracket in float32, from left to right. So does the network that `integer_reference` makes.
+For a sum of two maps XNNPACK takes integer factors of 21 bits (qs8-vadd), and so does this; ONNX Runtime takes float32
+ones, which give another integer where the exact sum is within some 1e-5 of half-way.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from edgeseg.quantize.activations import ActivationQuantizer
+from edgeseg.quantize.modules import QuantConstant, QuantConv2d, QuantLinear, set_weight_storage
+from edgeseg.quantize.operators import CLAMPS, SUMS, kind_of
+
+_EXACT = 2.0**24
+"""Integers below are exact in float32, and so is every sum on the way to one."""
+
+_FACTOR_BITS = 21
+"""Of the larger of XNNPACK's two factors."""
+
+_LARGEST_INPUT = 255
+"""Distance of an 8-bit integer from its zero point."""
+
+
+class IntegerStep(nn.Module):
+    """An integer layer, the clamp behind it, and the grid that its output goes to.
+
+    Args:
+        layer: Deployed, with a grid of inputs.
+        quantizer: Of the output.
+        limits: Of the output's real values, from the clamps between the two.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(
+        self, layer: QuantConv2d | QuantLinear, quantizer: ActivationQuantizer, limits: tuple[float, float]
+    ) -> None:
+        super().__init__()
+        source = layer.input_grid[0]
+        assert source is not None
+        self.layer = layer
+        integers = layer.weight_int8.flatten(1).double()
+        bias = torch.zeros(len(integers)) if layer.deployed_bias is None else layer.bias_int32
+        largest = (integers.abs().sum(1) * _LARGEST_INPUT + bias.abs()).max()
+        self.dtype = torch.float32 if float(largest) < _EXACT else torch.float64
+        self.register_buffer("weight", layer.weight_int8.to(self.dtype))
+        self.register_buffer("bias", bias.to(self.dtype))
+        self.input_step = float(source.scale)
+        self.output = _Output(quantizer, limits)
+        factor = source.scale * layer.weight_step / quantizer.scale  # float32, in this order
+        self.register_buffer("factor", factor.view(-1, 1, 1) if isinstance(layer, QuantConv2d) else factor)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Float32 on the grid of inputs to float32 on the grid of outputs; shapes are the layer's."""
+        integers = (x / self.input_step).round().to(self.dtype)
+        layer = self.layer
+        if isinstance(layer, QuantConv2d):
+            total = F.conv2d(
+                integers, self.weight, self.bias, layer.stride, layer.padding, layer.dilation, layer.groups
+            )
+        else:
+            total = F.linear(integers, self.weight, self.bias)
+        return self.output.value((total.float() * self.factor).round())
+
+
+class SumStep(nn.Module):
+    """A sum of two maps on grids, the clamp behind it, and the grid that it goes to.
+
+    Args:
+        steps: Of the two grids.
+        quantizer: Of the output.
+        limits: Of the output's real values, from the clamps between the two.
+    """
+
+    def __init__(self, steps: Sequence[float], quantizer: ActivationQuantizer, limits: tuple[float, float]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.output = _Output(quantizer, limits)
+        ratios = torch.tensor(steps) / quantizer.scale  # float32
+        self.shift = _FACTOR_BITS - int(torch.frexp(ratios.max()).exponent)
+        self.factors = [int(factor) for factor in torch.ldexp(ratios, torch.tensor(self.shift)).round()]
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Two float32 maps on their grids, one may be broadcast, to float32 on the grid of outputs."""
+        left, right = (
+            (x / step).round().long() * factor
+            for x, step, factor in zip((first, second), self.steps, self.factors, strict=True)
+        )
+        return self.output.value((left + right + (1 << (self.shift - 1))) >> self.shift)
+
+
+class _Output:
+    """A grid with the clamps before it."""
+
+    def __init__(self, quantizer: ActivationQuantizer, limits: tuple[float, float]) -> None:
+        self.step, self.zero_point = float(quantizer.scale), int(quantizer.zero_point)
+        low, high = (float(torch.tensor(end / self.step).round()) + self.zero_point for end in limits)
+        self.low, self.high = max(low, quantizer.low), min(high, quantizer.high)
+
+    def value(self, rounded: torch.Tensor) -> torch.Tensor:
+        """Whole numbers of steps to the float32 that engines dequantize to."""
+        code = (rounded.float() + self.zero_point).clamp(self.low, self.high)
+        return (code - self.zero_point) * self.step
+
+
+def integer_reference(deployed: nn.Module) -> nn.Module:
+    """A copy that computes integer layers as engines do; all else as it was.
+
+    Args:
+        deployed: What `deploy` made, as an export may have left it. A float network comes back as it is.
+    """
+    if not isinstance(deployed, fx.GraphModule):
+        return deployed
+    reference = copy.deepcopy(deployed)
+    set_weight_storage(reference, "int8")
+    modules = dict(reference.named_modules())
+    own = {node: modules.get(str(node.target)) for node in reference.graph.nodes if node.op == "call_module"}
+    grids = {node: part for node, part in own.items() if isinstance(part, (ActivationQuantizer, QuantConstant))}
+    for node in list(reference.graph.nodes):
+        end, limits = _after_clamps(node, reference)
+        quantizer, sources = grids.get(end), node.all_input_nodes
+        if end is node or not isinstance(quantizer, ActivationQuantizer):
+            continue
+        layer = own.get(node)
+        step: nn.Module | None = None
+        if isinstance(layer, (QuantConv2d, QuantLinear)) and layer.input_grid[0] is not None:
+            step = IntegerStep(layer, quantizer, limits)
+        elif node.target in SUMS and len(sources) == 2 and all(source in grids for source in sources):
+            step = SumStep([float(grids[source].scale) for source in sources], quantizer, limits)
+        if step is not None:
+            name = f"step_{node.name}"
+            reference.add_submodule(name, step)
+            with reference.graph.inserting_after(end):
+                made = reference.graph.call_module(name, tuple(sources))
+            end.replace_all_uses_with(made)
+            grids[made] = quantizer
+    reference.graph.eliminate_dead_code()
+    reference.delete_all_unused_submodules()
+    reference.recompile()
+    return reference
+
+
+def _after_clamps(node: fx.Node, graph_module: fx.GraphModule) -> tuple[fx.Node, tuple[float, float]]:
+    """The first node behind an integer layer that is no clamp, or the last with several users; what is let through."""
+    low, high = -float("inf"), float("inf")
+    users = list(node.users)
+    while len(users) == 1 and (kind := kind_of(users[0], graph_module)) in CLAMPS:
+        low, high = 0.0, 6.0 if kind == "relu6" else high
+        users = list(users[0].users)
+    return users[0] if len(users) == 1 else node, (low, high)
