@@ -26,6 +26,9 @@ Arithmetic = Literal["exact", "typed", "narrow"]
 `typed`: rounded to half where it is stored, summed in float32 within an operator (MIL's specification names the types
 of inputs and outputs, not of accumulators). `narrow`: sums are rounded to half after every term, too. `exact`: float32
 everywhere, which tells a converter's mistake from rounding.
+
+A program with integers and without half is computed in float64 between its grids: a sum that is rounded to float32 on
+its way tips an integer in a million, which integer sums cannot (quantize/integer_reference.py).
 """
 
 _ALWAYS_FLOAT32 = {"alpha", "beta", "epsilon"}
@@ -62,6 +65,8 @@ class MilProgram:
                 "add them to edgeseg/export/mil_operators.py"
             )
         self._is_half = {v.name: v.dtype == types.fp16 for step in self._steps for v in step.outputs}
+        is_integer = any(step.op_type == "quantize" for step in self._steps)
+        self._float = torch.float64 if is_integer and not any(self._is_half.values()) else torch.float32
         self._is_pretended: set[str] = set()
         if as_if_half:
             self._is_pretended = {v.name for step in self._steps if as_if_half(step) for v in step.outputs}
@@ -81,15 +86,20 @@ class MilProgram:
         before = torch.get_num_threads()
         torch.set_num_threads(num_threads)
         try:
-            values: dict[str, Any] = {name: torch.from_numpy(image) for name in self._function.inputs}
+            values: dict[str, Any] = {name: torch.from_numpy(image).to(self._float) for name in self._function.inputs}
             for step in self._steps:
                 results = self._run(step, values, arithmetic)
                 for variable, result in zip(step.outputs, results, strict=True):
                     is_rounded = self._is_half[variable.name] and arithmetic != "exact"
-                    values[variable.name] = _to_half(result) if is_rounded else result
-            return {variable.name: values[variable.name].numpy() for variable in self._function.outputs}
+                    values[variable.name] = _to_half(result) if is_rounded else self._widened(result)
+            return {variable.name: _to_single(values[variable.name]).numpy() for variable in self._function.outputs}
         finally:
             torch.set_num_threads(before)
+
+    def _widened(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._widened(item) for item in value]
+        return value.to(self._float) if isinstance(value, Tensor) and value.is_floating_point() else value
 
     def _run(self, step: Any, values: dict[str, Any], arithmetic: Arithmetic) -> tuple[Any, ...]:
         is_narrow = arithmetic == "narrow" and step.op_type in NARROW and self._is_half[step.outputs[0].name]
@@ -110,10 +120,14 @@ class MilProgram:
                 return variable.val
             if variable.name not in self._constants:
                 constant = torch.from_numpy(np.array(variable.val))
-                self._constants[variable.name] = constant.float() if constant.dtype == torch.half else constant
+                self._constants[variable.name] = self._widened(constant)
             return self._constants[variable.name]
 
         return {name: read(variable) for name, variable in step.inputs.items() if variable is not None}
+
+
+def _to_single(value: Tensor) -> Tensor:
+    return value.float() if value.dtype == torch.float64 else value
 
 
 def _to_half(value: Any) -> Any:

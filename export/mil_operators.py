@@ -1,4 +1,4 @@
-"""What each operator of a Core ML program (MIL) computes, in float32 torch.
+"""What each operator of a Core ML program (MIL) computes in torch, in the type of float that it is given.
 
 By the operators' definitions in coremltools (converters/mil/mil/ops/defs). A new one goes into `OPERATORS`, with a case
 worked out by hand in tests/export/test_mil_operators.py.
@@ -153,7 +153,7 @@ def _packed_lut_to_dense(i: Inputs) -> Tensor:
 def _affine_dequantize(i: Inputs) -> Tensor:
     data: Tensor = i["quantized_data"].float()
     axis = i["axis"]
-    scale, zero_point = (_per_axis(i[name].float(), data, axis) for name in ("scale", "zero_point"))
+    scale, zero_point = (_per_axis(i[name], data, axis) for name in ("scale", "zero_point"))
     return (data - zero_point) * scale
 
 
