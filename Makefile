@@ -10,7 +10,7 @@ demo: $(INSTALLED)  ## Train, quantize, export, verify and time on the embedded 
 	$(BIN)/edgeseg quickstart --out runs/quickstart
 
 test: lint types  ## Everything that CI runs.
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-fast: $(INSTALLED)  ## Tests that take seconds.
 	$(BIN)/pytest -m "not slow"

@@ -31,7 +31,7 @@ from edgeseg.export.plan import FLOAT, Job
 from edgeseg.export.program import Conversions, export_program
 from edgeseg.export.reference import torch_answers
 from edgeseg.export.runtimes import Predict, get_runtime, runtime_names
-from edgeseg.export.verify import equal_pixels, to_merged
+from edgeseg.export.verify import MASK_LOGITS_CEILING, equal_pixels, to_merged
 from edgeseg.quantize.fold import fold
 from edgeseg.structures import InputError
 
@@ -47,6 +47,7 @@ class Parity:
         num_images: Compared.
         num_segments: In torch's answers.
         mask_logits_max_abs: Largest difference.
+        images_within: Whose mask logits all differ by no more than verify allows a float32 file.
         class_logits_max_abs: Largest difference.
         pixels_equal: Mean share over images.
         pixels_equal_worst: Of the worst image.
@@ -59,6 +60,7 @@ class Parity:
     num_images: int
     num_segments: int
     mask_logits_max_abs: float
+    images_within: int
     class_logits_max_abs: float
     pixels_equal: float
     pixels_equal_worst: float
@@ -149,6 +151,7 @@ def _compare(
         len(goldens),
         num_segments,
         max(masks),
+        sum(mask <= MASK_LOGITS_CEILING for mask in masks),
         max(classes),
         float(np.mean(equal)),
         min(equal),
@@ -183,8 +186,10 @@ def _main(argv: Sequence[str]) -> None:
         for precision in args.precisions
         if precision in get_runtime(name).precisions
     ]
-    print("| size | runtime | precision | mask logits | class logits | pixels equal | worst image | bytes |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print(
+        "| size | runtime | precision | mask logits | images within | class logits | pixels equal | worst image | bytes |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,6 +199,7 @@ def _main(argv: Sequence[str]) -> None:
             for row in measure(checkpoint, size, files, images, folder):
                 print(
                     f"| {size[0]}x{size[1]} | {row.runtime} | {row.precision} | {row.mask_logits_max_abs:.1e} | "
+                    f"{row.images_within} of {row.num_images} | "
                     f"{row.class_logits_max_abs:.1e} | {row.pixels_equal:.6f} | {row.pixels_equal_worst:.6f} | "
                     f"{row.bytes:,} |",
                     flush=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from edgeseg.losses.distillation import divergence
 from edgeseg.structures import Slots
 
 
@@ -13,9 +14,9 @@ def distillation_loss(student: Slots, teacher: Slots) -> torch.Tensor:
     Both terms are means, over pixels and over slots, in nats. The pixel term is the distribution the panoptic merge
     takes its argmax of, so what it pulls together is the picture.
     """
-    pixels = _kl(student.mask_logits, teacher.mask_logits)
-    slots = _kl(student.class_logits.transpose(1, 2), teacher.class_logits.transpose(1, 2))
-    return pixels + slots
+    pixels = divergence(student.mask_logits, teacher.mask_logits, dim=1)
+    slots = divergence(student.class_logits, teacher.class_logits, dim=2)
+    return pixels.mean() + slots.mean()
 
 
 @torch.no_grad()
@@ -24,9 +25,3 @@ def disagreement(student: Slots, teacher: Slots) -> float:
     same_category = student.class_logits.argmax(2) == teacher.class_logits.argmax(2)  # (B, N)
     best, wanted = student.mask_logits.flatten(2).argmax(1), teacher.mask_logits.flatten(2).argmax(1)  # (B, P)
     return 1.0 - float(((best == wanted) & same_category.gather(1, wanted)).float().mean())
-
-
-def _kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Mean over all but axis 1 of KL(teacher || student) along axis 1."""
-    log_p, log_q = teacher.log_softmax(1), student.log_softmax(1)
-    return (log_p.exp() * (log_p - log_q)).sum(1).mean()

@@ -64,6 +64,7 @@ class Row:
         whole_ms: Photo to map.
         spread: Range of the turns' medians of `whole_ms` over their median.
         network_ratio: The network alone over the reference's, pair by pair.
+        bytes_ratio: The network's input bytes to the map over the reference's network alone.
         whole_ratio: Photo to map over the reference's network alone.
         turns: Medians of each pair: clock -> reference, network, prepare, network within, finish, whole.
     """
@@ -81,6 +82,7 @@ class Row:
     whole_ms: float
     spread: float
     network_ratio: PairedRatio
+    bytes_ratio: PairedRatio
     whole_ratio: PairedRatio
     turns: dict[str, list[tuple[float, ...]]]
 
@@ -228,7 +230,7 @@ def _row(
     clock: str,
 ) -> Row:
     turns = {name: [summarize(*pair, index, name) for pair in found] for name in ("cpu", "wall")}
-    reference, network, prepare, _, finish_ms, whole = zip(*turns[clock], strict=True)
+    reference, network, prepare, within, finish_ms, whole = zip(*turns[clock], strict=True)
     return Row(
         name=contender.name,
         runtime=contender.runtime,
@@ -243,6 +245,7 @@ def _row(
         whole_ms=float(np.median(whole)),
         spread=float((max(whole) - min(whole)) / np.median(whole)),
         network_ratio=paired_ratio(reference, network),
+        bytes_ratio=paired_ratio(reference, np.add(within, finish_ms).tolist()),
         whole_ratio=paired_ratio(reference, whole),
         turns=turns,
     )

@@ -9,7 +9,7 @@ from edgeseg.bench.paired_ratio import PairedRatio
 from edgeseg.bench.peers.race import Row
 
 BARS = {256: 0.5, 640: 0.6}
-"""By the input's side: how much of the reference's network time our whole inference may take."""
+"""By the input's side: how much of the reference's network time we may take from the input's bytes to the slot map."""
 
 Verdict = Literal["met", "missed", "open", ""]
 
@@ -27,7 +27,7 @@ def verdict(ratio: PairedRatio, side: int) -> Verdict:
 
 def row_dict(row: Row) -> dict[str, Any]:
     """A row as JSON holds it, with the verdict on ours."""
-    judged = verdict(row.whole_ratio, row.side) if row.name.startswith("edgeseg") else ""
+    judged = verdict(row.bytes_ratio, row.side) if row.name.startswith("edgeseg") else ""
     return asdict(row) | {"bar": judged}
 
 
@@ -39,7 +39,7 @@ def table(result: dict[str, Any]) -> str:
         f"{device['name']}, {device['cores']} cores, {device['os']}; one thread, {conditions['clock']} time, "
         f"load {conditions['load']:.1f}, {conditions['pairs']} pairs; ratios to {conditions['reference']}",
         f"{'':<43}{'M params':>9}{'G MACs':>8}{'MB':>7}{'network':>9}{'prepare':>9}{'finish':>8}{'whole ms':>9}"
-        f"{'+-':>6}{'net x':>7}{'whole x':>8}  interval",
+        f"{'+-':>6}{'net x':>7}{'whole x':>8}{'bytes x':>8}  interval",
     ]
     for side in dict.fromkeys(row["side"] for row in result["rows"]):
         lines += ["", f"{side} x {side}"]
@@ -57,10 +57,10 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _tail(row: dict[str, Any]) -> str:
-    ratio = row["whole_ratio"]
+    ratio = row["bytes_ratio"]
     interval = "" if ratio["low"] is None else f"{ratio['low']:.3f} to {ratio['high']:.3f}"
     words = ", ".join(word for word in (interval, f"bar {row['bar']}" if row["bar"] else "", row["finish"]) if word)
     return (
         f"{row['prepare_ms']:>9.2f}{row['finish_ms']:>8.2f}{row['whole_ms']:>9.2f}{100 * row['spread']:>5.0f}%"
-        f"{row['network_ratio']['ratio']:>7.3f}{ratio['ratio']:>8.3f}  {words}"
+        f"{row['network_ratio']['ratio']:>7.3f}{row['whole_ratio']['ratio']:>8.3f}{ratio['ratio']:>8.3f}  {words}"
     )

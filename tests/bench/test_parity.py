@@ -45,6 +45,7 @@ def test_parity_is_measured_at_another_size_than_the_run_s(tmp_path: Path) -> No
     double, exact, half = rows
     assert 0 < double.mask_logits_max_abs < 2e-4
     assert exact.mask_logits_max_abs < 2e-4
+    assert (exact.images_within, half.images_within) == (2, 0)
     assert exact.mask_logits_max_abs < half.mask_logits_max_abs
     assert half.bytes < 0.7 * exact.bytes
     assert sorted(path.name for path in tmp_path.iterdir()) == ["64x96.float16.onnx.onnx", "64x96.float32.onnx.onnx"]

@@ -75,6 +75,7 @@ def test_a_network_of_half_the_work_takes_half_the_time_and_its_map_the_work_aro
     for row, finish_ms in ((plain, 2), (fancy, 4)):  # a clock is read late, never early
         assert row.network_ratio.ratio == pytest.approx(0.5, rel=0.1)
         assert row.whole_ratio.ratio == pytest.approx((1 + 5 + finish_ms) / 10, rel=0.1)
+        assert row.bytes_ratio.ratio == pytest.approx((5 + finish_ms) / 10, rel=0.1)
         assert (row.network_ms, row.prepare_ms, row.finish_ms) == pytest.approx((5, 1, finish_ms), rel=0.15)
         assert len(row.whole_ratio.ratios) == len(row.turns["wall"]) == len(row.turns["cpu"]) == 6
 
@@ -268,7 +269,7 @@ def test_our_merge_keeps_as_many_slots_as_are_asked_for(tmp_path: Path) -> None:
 def row(whole: list[float], name: str = "edgeseg default", finish: str = "numpy merge, upsample 1") -> Row:
     ratio = paired_ratio([10.0] * len(whole), whole)
     facts = Facts("onnxruntime 1", 1_900_000, 400_000_000, 7_600_000)
-    return Row(name, "onnx", "int8", 256, finish, facts, "cpu", 3.0, 1.0, 0.5, whole[0], 0.1, ratio, ratio, {})
+    return Row(name, "onnx", "int8", 256, finish, facts, "cpu", 3.0, 1.0, 0.5, whole[0], 0.1, ratio, ratio, ratio, {})
 
 
 @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ def row(whole: list[float], name: str = "edgeseg default", finish: str = "numpy 
     ],
 )
 def test_a_bar_is_met_or_missed_by_the_whole_interval_only(whole: list[float], side: int, expected: str) -> None:
-    assert verdict(row(whole).whole_ratio, side) == expected
+    assert verdict(row(whole).bytes_ratio, side) == expected
 
 
 def test_the_table_says_what_was_raced_once_and_every_way_to_its_map() -> None:
@@ -295,10 +296,10 @@ def test_the_table_says_what_was_raced_once_and_every_way_to_its_map() -> None:
     assert text[3] == "256 x 256"
     costs, times = (
         "1.90 0.40 7.60 3.00",
-        "1.00 0.50 4.00 10% 0.400 0.400 0.400 to 0.400, bar met, numpy merge, upsample 1",
+        "1.00 0.50 4.00 10% 0.400 0.400 0.400 0.400 to 0.400, bar met, numpy merge, upsample 1",
     )
     assert " ".join(text[4].split()) == f"edgeseg default, onnx int8 {costs} {times}"
-    times = "1.00 0.50 6.00 10% 0.600 0.600 0.600 to 0.600, bar missed, numpy merge, upsample 4"
+    times = "1.00 0.50 6.00 10% 0.600 0.600 0.600 0.600 to 0.600, bar missed, numpy merge, upsample 4"
     assert " ".join(text[5].split()) == times
     assert text[6].endswith("2.000 to 2.000")
     assert len(text) == 7
