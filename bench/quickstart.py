@@ -39,6 +39,7 @@ from edgeseg.display import progress, say
 from edgeseg.engine.evaluate import Predictor, evaluate_metrics, segment_image
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.export.bundle import Bundle, open_bundle
+from edgeseg.export.ladder import verify_bundle
 from edgeseg.export.run import export_run, open_bundle_source
 from edgeseg.quantize.run import open_checkpoint_source, quantize_checkpoint
 from edgeseg.structures import Category, CheckError, Sample
@@ -128,6 +129,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
             "The scenes are drawn by a program: the numbers compare networks and files, they are no COCO result.",
         ),
         coverage=tuple(cover_bundle(bundle_path, seconds=PROFILE_SECONDS, quiet=quiet)),
+        proof=verify_bundle(bundle_path, quiet=quiet),
         mistakes=_mistakes(watched, scores[watched], predictors[watched], val, config.data.image_size),
     )
     write_report(data, report)

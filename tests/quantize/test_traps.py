@@ -98,7 +98,7 @@ def test_folded_norms_hold_running_statistics_whatever_the_batch() -> None:
         mean, variance = (torch.as_tensor(value).view(shape) for value in (norm.running_mean, norm.running_var))
         wanted = norm.weight.view(shape) * (raw - mean) / torch.sqrt(variance + 1e-5) + norm.bias.view(shape)
         torch.testing.assert_close(graph(image), wanted.relu(), rtol=1e-4, atol=1e-3)
-        assert torch.equal(graph(image[:1]), graph(image)[:1])
+        torch.testing.assert_close(graph(image[:1]), graph(image)[:1], rtol=1e-5, atol=1e-4)  # sums in another order
 
 
 def test_every_user_of_an_integer_gets_a_dequantize_of_its_own() -> None:
