@@ -186,9 +186,17 @@ def _main(argv: Sequence[str]) -> None:
         for precision in args.precisions
         if precision in get_runtime(name).precisions
     ]
-    print(
-        "| size | runtime | precision | mask logits | images within | class logits | pixels equal | worst image | bytes |"
+    heads = (
+        "size",
+        "runtime",
+        "precision",
+        "mask logits",
+        "images within",
+        "class logits",
+        "pixels equal",
+        "worst image",
     )
+    print(f"| {' | '.join(heads)} | bytes |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)

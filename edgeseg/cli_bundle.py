@@ -21,8 +21,9 @@ class ExportArgs:
     out: Path | None = None
     """Bundle to write, NAME.edgeseg; RUN/RUN.edgeseg by default."""
     only: tuple[str, ...] = ()
-    """Runtimes to export for: executorch, litert, coreml, onnx, these four by default; litert-small, onnx-small (fewer bits
-    stored), coreml-ios17, coreml-ios16 and coreai where they are named (docs/runtimes.md, docs/ternary.md)."""
+    """Runtimes to export for: executorch, litert, coreml, onnx, these four by default; where they are named also
+    litert-small and onnx-small (weights stored in fewer bits), coreml-ios17, coreml-ios16 and coreai
+    (docs/runtimes.md, docs/ternary.md)."""
     precision: tuple[str, ...] = ()
     """float32, a quantized checkpoint's recipe, or what a runtime makes of the float network, such as float16; every
     checkpoint by default."""
