@@ -91,7 +91,7 @@ def measure(
     goldens = torch_answers(network, images, config=config.merge, is_thing=is_thing)
 
     def compared(name: str, precision: str, path: Path, predict: Predict) -> Parity:
-        return _compare(
+        return compare(
             name, precision, size, goldens, predict, config.merge, is_thing, size_bytes(path) if path.name else 0
         )
 
@@ -126,7 +126,7 @@ def _narrow(program: MilProgram) -> Predict:
     return lambda image: program.run(image.transpose(0, 3, 1, 2).astype(np.float32), arithmetic="narrow")
 
 
-def _compare(
+def compare(
     name: str,
     precision: str,
     size: tuple[int, int],
@@ -136,6 +136,18 @@ def _compare(
     is_thing: Sequence[bool],
     num_bytes: int,
 ) -> Parity:
+    """One file's answers against torch's.
+
+    Args:
+        name: Of the runtime.
+        precision: Of the file.
+        size: (height, width).
+        goldens: Images with torch's answers, logits included.
+        predict: The file.
+        merge: How logits become a map.
+        is_thing: By category.
+        num_bytes: Of the file.
+    """
     masks, classes, equal = [], [], []
     for golden in goldens:
         outputs = predict(golden.image[None])

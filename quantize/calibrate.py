@@ -9,6 +9,7 @@ from torch import fx
 
 from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.modules import set_phase
+from edgeseg.quantize.ties import avoid_ties
 from edgeseg.structures import CheckError
 
 RANDOM_RATIO = 0.8
@@ -38,6 +39,7 @@ def calibrate(prepared: fx.GraphModule, batches: Iterable[torch.Tensor]) -> None
             quantizer.freeze()
         except RuntimeError as error:
             raise CheckError(f"{name}, the grid of what leaves {name.removeprefix('grid_')}: {error}") from error
+    avoid_ties(prepared)
     set_phase(prepared, "train")
 
 

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.modules import QuantConstant, QuantConv2d, QuantLinear, set_weight_storage
-from edgeseg.quantize.operators import CLAMPS, SUMS, kind_of
+from edgeseg.quantize.operators import SUMS, after_clamps
 
 _EXACT = 2.0**24
 """Integers below are exact in float32, and so is every sum on the way to one."""
@@ -133,7 +133,7 @@ def integer_reference(deployed: nn.Module) -> nn.Module:
     own = {node: modules.get(str(node.target)) for node in reference.graph.nodes if node.op == "call_module"}
     grids = {node: part for node, part in own.items() if isinstance(part, (ActivationQuantizer, QuantConstant))}
     for node in list(reference.graph.nodes):
-        end, limits = _after_clamps(node, reference)
+        end, limits = after_clamps(node, reference)
         quantizer, sources = grids.get(end), node.all_input_nodes
         if end is node or not isinstance(quantizer, ActivationQuantizer):
             continue
@@ -154,13 +154,3 @@ def integer_reference(deployed: nn.Module) -> nn.Module:
     reference.delete_all_unused_submodules()
     reference.recompile()
     return reference
-
-
-def _after_clamps(node: fx.Node, graph_module: fx.GraphModule) -> tuple[fx.Node, tuple[float, float]]:
-    """The first node behind an integer layer that is no clamp, or the last with several users; what is let through."""
-    low, high = -float("inf"), float("inf")
-    users = list(node.users)
-    while len(users) == 1 and (kind := kind_of(users[0], graph_module)) in CLAMPS:
-        low, high = 0.0, 6.0 if kind == "relu6" else high
-        users = list(users[0].users)
-    return users[0] if len(users) == 1 else node, (low, high)

@@ -68,3 +68,13 @@ def is_resize(node: fx.Node, graph_module: fx.GraphModule) -> bool:
         module = graph_module.get_submodule(str(node.target))
         return isinstance(module, nn.Upsample) and str(module.mode) == "bilinear"
     return node.target is F.interpolate and str(node.kwargs.get("mode")) == "bilinear"
+
+
+def after_clamps(node: fx.Node, graph_module: fx.GraphModule) -> tuple[fx.Node, tuple[float, float]]:
+    """The first node behind an integer layer that is no clamp, or the last with several users; what is let through."""
+    low, high = -float("inf"), float("inf")
+    users = list(node.users)
+    while len(users) == 1 and (kind := kind_of(users[0], graph_module)) in CLAMPS:
+        low, high = 0.0, 6.0 if kind == "relu6" else high
+        users = list(users[0].users)
+    return users[0] if len(users) == 1 else node, (low, high)

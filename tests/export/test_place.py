@@ -31,10 +31,17 @@ def converters(parent: int) -> list[psutil.Process]:
     deadline = time.monotonic() + LONG
     while True:
         children = psutil.Process(parent).children(recursive=True)
-        if found := [child for child in children if "edgeseg.export.child" in child.cmdline()]:
+        if found := [child for child in children if "edgeseg.export.child" in _words(child)]:
             return found
         assert time.monotonic() < deadline, "no conversion began"
         time.sleep(0.02)
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # ended since it was listed
+        return []
 
 
 @pytest.fixture
