@@ -198,18 +198,8 @@ def _main(argv: Sequence[str]) -> None:
         for precision in args.precisions
         if precision in get_runtime(name).precisions
     ]
-    heads = (
-        "size",
-        "runtime",
-        "precision",
-        "mask logits",
-        "images within",
-        "class logits",
-        "pixels equal",
-        "worst image",
-    )
-    print(f"| {' | '.join(heads)} | bytes |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    print("| size | runtime | precision | mask logits | images within | class logits | pixels equal ", end="")
+    print("| worst image | bytes |\n" + "|---" * 9 + "|", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

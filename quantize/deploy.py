@@ -27,10 +27,7 @@ def deploy(prepared: fx.GraphModule) -> fx.GraphModule:
     that want weights unfolded.
     """
     deployed = copy.deepcopy(prepared).cpu().eval().requires_grad_(False)
-    set_phase(deployed, "deploy")
-    _round_learned_constants(deployed)
-    _drop_redundant_relus(deployed)
-    return deployed
+    return _finished(deployed)
 
 
 def deploy_again(
@@ -54,6 +51,11 @@ def deploy_again(
             module.scale.fill_(1.0)  # any grid; the next line but one brings its own
     set_phase(deployed, "deploy")
     deployed.load_state_dict(unpack_state(state, deployed.state_dict()))
+    return _finished(deployed)
+
+
+def _finished(deployed: fx.GraphModule) -> fx.GraphModule:
+    """Integers in place, and what runtimes would treat otherwise spelt so that they agree; in place."""
     set_phase(deployed, "deploy")
     _round_learned_constants(deployed)
     _drop_redundant_relus(deployed)

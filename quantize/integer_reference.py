@@ -22,7 +22,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from edgeseg.quantize.activations import ActivationQuantizer
-from edgeseg.quantize.modules import QuantConstant, QuantConv2d, QuantLinear, set_weight_storage
+from edgeseg.quantize.modules import QuantConv2d, QuantLinear, grids_of, set_weight_storage
 from edgeseg.quantize.operators import SUMS, after_clamps
 
 _EXACT = 2.0**24
@@ -129,15 +129,13 @@ def integer_reference(deployed: nn.Module) -> nn.Module:
         return deployed
     reference = copy.deepcopy(deployed)
     set_weight_storage(reference, "int8")
-    modules = dict(reference.named_modules())
-    own = {node: modules.get(str(node.target)) for node in reference.graph.nodes if node.op == "call_module"}
-    grids = {node: part for node, part in own.items() if isinstance(part, (ActivationQuantizer, QuantConstant))}
+    modules, grids = dict(reference.named_modules()), grids_of(reference)
     for node in list(reference.graph.nodes):
         end, limits = after_clamps(node, reference)
         quantizer, sources = grids.get(end), node.all_input_nodes
         if end is node or not isinstance(quantizer, ActivationQuantizer):
             continue
-        layer = own.get(node)
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
         step: nn.Module | None = None
         if isinstance(layer, (QuantConv2d, QuantLinear)) and layer.input_grid[0] is not None:
             step = IntegerStep(layer, quantizer, limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from edgeseg.quantize.activations import ActivationQuantizer, Phase, fit_grid, integer_range
@@ -265,6 +265,16 @@ class HalfUp(nn.Module):
     def set_weight_storage(self, storage: WeightStorage) -> None:
         """LiteRT (`float_qdq`) gets the bare resize: it stays one int8 operator, which rounds so by itself."""
         self._storage = _checked(storage)
+
+
+Grid = ActivationQuantizer | QuantConstant
+
+
+def grids_of(graph_module: fx.GraphModule) -> dict[fx.Node, Grid]:
+    """The nodes whose values are integers times a step, with what holds the step."""
+    modules = dict(graph_module.named_modules())
+    called = {node: modules.get(str(node.target)) for node in graph_module.graph.nodes if node.op == "call_module"}
+    return {node: module for node, module in called.items() if isinstance(module, Grid)}
 
 
 def set_phase(model: nn.Module, phase: Phase) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import fx
 
 from edgeseg.quantize.activations import ActivationQuantizer
-from edgeseg.quantize.modules import QuantConstant
+from edgeseg.quantize.modules import Grid, QuantConstant, grids_of
 from edgeseg.quantize.operators import SUMS, after_clamps
 
 _CANDIDATES = 101
@@ -25,13 +25,7 @@ def avoid_ties(prepared: fx.GraphModule) -> None:
     Args:
         prepared: Calibrated; its grids' steps are changed.
     """
-    modules = dict(prepared.named_modules())
-    grids = {
-        node: module
-        for node in prepared.graph.nodes
-        if node.op == "call_module"
-        and isinstance(module := modules[str(node.target)], (ActivationQuantizer, QuantConstant))
-    }
+    grids = grids_of(prepared)
     for node in prepared.graph.nodes:
         end, limits = after_clamps(node, prepared)
         quantizer = grids.get(end)
@@ -40,9 +34,7 @@ def avoid_ties(prepared: fx.GraphModule) -> None:
             _settle(quantizer, sources, has_relu=limits[0] == 0.0)
 
 
-def distance_from_ties(
-    quantizer: ActivationQuantizer, sources: list[ActivationQuantizer | QuantConstant], *, has_relu: bool
-) -> float:
+def distance_from_ties(quantizer: ActivationQuantizer, sources: list[Grid], *, has_relu: bool) -> float:
     """Least distance, in steps, of the sum of any two integers from half-way between two results; 0.5 at most."""
     left, right = (_integers(source).double() * source.scale.double() for source in sources)
     total = (left[:, None] + right[None, :]) / quantizer.scale.double()
@@ -53,9 +45,7 @@ def distance_from_ties(
     return float(((total - total.floor()) - 0.5).abs().min())
 
 
-def _settle(
-    quantizer: ActivationQuantizer, sources: list[ActivationQuantizer | QuantConstant], *, has_relu: bool
-) -> None:
+def _settle(quantizer: ActivationQuantizer, sources: list[Grid], *, has_relu: bool) -> None:
     begin = quantizer.scale.clone()
     found = {}
     for index in range(_CANDIDATES):
@@ -65,7 +55,7 @@ def _settle(
     quantizer.scale.fill_(max(found, key=found.__getitem__))
 
 
-def _integers(source: ActivationQuantizer | QuantConstant) -> torch.Tensor:
+def _integers(source: Grid) -> torch.Tensor:
     """(n,) int64 distances from the zero point that may occur."""
     if isinstance(source, QuantConstant):
         codes: torch.Tensor = torch.unique(source.value_int8)  # type: ignore[no-untyped-call]
