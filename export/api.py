@@ -211,7 +211,10 @@ def _convert_and_verify(
     is_thing: Sequence[bool],
     steps: _Steps,
 ) -> list[tuple[Job, Verdict]]:
-    """Traces here, one after the other; converts in children, two at a time; verifies here in the order of the jobs."""
+    """Traces here, one after the other; converts in children, two at a time; verifies here when those are gone.
+
+    Verifying meanwhile would save little time, cores being taken, and have runtimes and converters in memory at once.
+    """
     (aside / "work").mkdir()
     setting = Setting(config.merge, is_thing, config.data.image_size, config.model.mean, config.model.std)
     references = {job.precision: Reference(goldens[job.precision], models[job.source]) for job in jobs}
@@ -223,15 +226,15 @@ def _convert_and_verify(
             graph = DeployedGraph(models[job.source], merge=job.merge, config=config.merge, is_thing=is_thing)
             program = export_program(graph, job.runtime, config.data.image_size)
             begun.append(conversions.submit(program, job, aside / "whole" / job.file))
-        results = []
         for job, conversion in zip(jobs, begun, strict=True):
-            path = aside / "whole" / job.file
             steps.begin(f"converting {job.file}")
             conversion.result()
-            steps.begin(f"verifying {job.file}")
-            proof = prove(Subject(path, job.runtime, job.precision, job.merge), setting, references)
-            results.append((job, check(proof)))
-        return results
+    results = []
+    for job in jobs:
+        steps.begin(f"verifying {job.file}")
+        subject = Subject(aside / "whole" / job.file, job.runtime, job.precision, job.merge)
+        results.append((job, check(prove(subject, setting, references))))
+    return results
 
 
 def _describe(job: Job, verdict: Verdict, folder: Path) -> Artifact:

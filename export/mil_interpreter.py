@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgeseg.export.mil_integer import IntegerLayer, integer_layer
 from edgeseg.export.mil_narrow import NARROW, to_half
 from edgeseg.export.mil_operators import OPERATORS, Inputs
 from edgeseg.structures import InputError
@@ -27,8 +28,7 @@ Arithmetic = Literal["exact", "typed", "narrow"]
 of inputs and outputs, not of accumulators). `narrow`: sums are rounded to half after every term, too. `exact`: float32
 everywhere, which tells a converter's mistake from rounding.
 
-A program with integers and without half is computed in float64 between its grids: a sum that is rounded to float32 on
-its way tips an integer in a million, which integer sums cannot (quantize/integer_reference.py).
+Layers between grids of integers are computed in integers (mil_integer.py), unless operators are to be run as if half.
 """
 
 _ALWAYS_FLOAT32 = {"alpha", "beta", "epsilon"}
@@ -65,12 +65,13 @@ class MilProgram:
                 "add them to edgeseg/export/mil_operators.py"
             )
         self._is_half = {v.name: v.dtype == types.fp16 for step in self._steps for v in step.outputs}
-        is_integer = any(step.op_type == "quantize" for step in self._steps)
-        self._float = torch.float64 if is_integer and not any(self._is_half.values()) else torch.float32
         self._is_pretended: set[str] = set()
+        self._layers: dict[str, tuple[IntegerLayer, Any]] = {}
         if as_if_half:
             self._is_pretended = {v.name for step in self._steps if as_if_half(step) for v in step.outputs}
             self._is_half |= dict.fromkeys(self._is_pretended, True)
+        else:
+            self._join_layers()
 
     @torch.inference_mode()
     def run(
@@ -86,23 +87,47 @@ class MilProgram:
         before = torch.get_num_threads()
         torch.set_num_threads(num_threads)
         try:
-            values: dict[str, Any] = {name: torch.from_numpy(image).to(self._float) for name in self._function.inputs}
+            values: dict[str, Any] = {name: torch.from_numpy(image) for name in self._function.inputs}
             for step in self._steps:
                 results = self._run(step, values, arithmetic)
                 for variable, result in zip(step.outputs, results, strict=True):
                     is_rounded = self._is_half[variable.name] and arithmetic != "exact"
-                    values[variable.name] = _to_half(result) if is_rounded else self._widened(result)
-            return {variable.name: _to_single(values[variable.name]).numpy() for variable in self._function.outputs}
+                    values[variable.name] = _to_half(result) if is_rounded else result
+            return {variable.name: values[variable.name].numpy() for variable in self._function.outputs}
         finally:
             torch.set_num_threads(before)
 
-    def _widened(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._widened(item) for item in value]
-        return value.to(self._float) if isinstance(value, Tensor) and value.is_floating_point() else value
+    def _join_layers(self) -> None:
+        """Finds integer layers, and drops the steps that only led to their outputs."""
+        for step in self._steps:
+            if step.op_type == "quantize" and (found := integer_layer(step, self._known_inputs)):
+                self._layers[step.outputs[0].name] = found
+        needed = {variable.name for variable in self._function.outputs}
+        kept = []
+        for step in reversed(self._steps):
+            if needed.isdisjoint(variable.name for variable in step.outputs):
+                continue
+            kept.append(step)
+            layer = self._layers.get(step.outputs[0].name)
+            inputs = [layer[1]] if layer else step.inputs.values()
+            needed |= {variable.name for entry in inputs for variable in (entry if _is_list(entry) else [entry])}
+        self._steps = kept[::-1]
+
+    def _known_inputs(self, step: Any) -> Inputs:
+        """Of those inputs that do not depend on the image."""
+        known: Inputs = {}
+        for name, variable in step.inputs.items():
+            maker = None if variable is None or _is_list(variable) else variable.op
+            if maker is not None and maker.op_type == "const":
+                known[name] = self._constant(variable)
+            elif maker is not None and maker.op_type.startswith("constexpr"):
+                known[name] = OPERATORS[maker.op_type](self._known_inputs(maker))
+        return known
 
     def _run(self, step: Any, values: dict[str, Any], arithmetic: Arithmetic) -> tuple[Any, ...]:
         is_narrow = arithmetic == "narrow" and step.op_type in NARROW and self._is_half[step.outputs[0].name]
+        if layer := self._layers.get(step.outputs[0].name):
+            return (layer[0](values[layer[1].name]),)
         operator = (NARROW if is_narrow else OPERATORS)[step.op_type]
         inputs = self._inputs(step, values)
         if step.outputs[0].name in self._is_pretended and arithmetic != "exact":
@@ -112,22 +137,23 @@ class MilProgram:
 
     def _inputs(self, step: Any, values: dict[str, Any]) -> Inputs:
         def read(variable: Any) -> Any:
-            if isinstance(variable, (list, tuple)):
+            if _is_list(variable):
                 return [read(item) for item in variable]
-            if variable.name in values:
-                return values[variable.name]
-            if isinstance(variable.val, str) or variable.val is None:
-                return variable.val
-            if variable.name not in self._constants:
-                constant = torch.from_numpy(np.array(variable.val))
-                self._constants[variable.name] = self._widened(constant)
-            return self._constants[variable.name]
+            return values[variable.name] if variable.name in values else self._constant(variable)
 
         return {name: read(variable) for name, variable in step.inputs.items() if variable is not None}
 
+    def _constant(self, variable: Any) -> Any:
+        """A tensor, or what cannot be one."""
+        if isinstance(variable.val, str) or variable.val is None:
+            return variable.val
+        if variable.name not in self._constants:
+            self._constants[variable.name] = torch.from_numpy(np.array(variable.val))
+        return self._constants[variable.name]
 
-def _to_single(value: Tensor) -> Tensor:
-    return value.float() if value.dtype == torch.float64 else value
+
+def _is_list(variable: Any) -> bool:
+    return isinstance(variable, (list, tuple))
 
 
 def _to_half(value: Any) -> Any:

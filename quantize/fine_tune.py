@@ -21,6 +21,9 @@ from edgeseg.structures import Batch, CheckError, InputError, Slots
 
 NUM_CHECKS = 6  # during fine-tuning
 
+_LEAST_SIZE = 1e-3
+"""Of a tensor, for its rate: biases may start at 0. Adafactor's."""
+
 LabelLoss = Callable[[Slots, Batch], torch.Tensor]
 """(slots, labelled batch) -> () float32."""
 
@@ -163,7 +166,7 @@ class Tuning:
             self._join_activations()
         _set_blend(self.prepared, self._blend())
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.qat_lr * _warm_cosine(self.step / self.recipe.qat_steps)
+            group["lr"] = group["size"] * self.recipe.qat_lr * _warm_cosine(self.step / self.recipe.qat_steps)
         value = self.objective(self.prepared, batch, next(self.prepared.parameters()).device)
         if not bool(torch.isfinite(value)):
             raise CheckError(
@@ -250,12 +253,26 @@ class _Objective:
 
 
 def _optimizer(prepared: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW; learned steps do not decay."""
-    named = dict(prepared.named_parameters())
-    steps = [value for name, value in named.items() if name.endswith(("log_step", "log_gain"))]
-    others = [value for name, value in named.items() if not name.endswith(("log_step", "log_gain"))]
-    groups = [{"params": others, "weight_decay": recipe.qat_weight_decay}, {"params": steps, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=recipe.qat_lr)
+    """AdamW with rates relative to the weights, as Adafactor has them (Shazeer & Stern 2018, part 8).
+
+    AdamW moves every weight by about its rate, and folding norms leaves layers whose weights differ a thousandfold in
+    size: an absolute rate that moves one of them rewrites another in a few steps. A learned step is a logarithm,
+    relative as it is, and does not decay.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, value in prepared.named_parameters():
+        is_step = name.endswith(("log_step", "log_gain"))
+        key = (1.0, 0.0) if is_step else (_size(value), recipe.qat_weight_decay)
+        groups.setdefault(key, []).append(value)
+    return torch.optim.AdamW(
+        [{"params": some, "size": size, "weight_decay": decay} for (size, decay), some in groups.items()],
+        lr=recipe.qat_lr,
+    )
+
+
+def _size(value: torch.Tensor) -> float:
+    """Root mean square to the nearest power of two, so that groups are few."""
+    return 2.0 ** round(math.log2(max(_LEAST_SIZE, float(value.detach().square().mean().sqrt()))))
 
 
 def _set_blend(prepared: nn.Module, blend: float) -> None:

@@ -55,10 +55,8 @@ class IntegerStep(nn.Module):
         source = layer.input_grid[0]
         assert source is not None
         self.layer = layer
-        integers = layer.weight_int8.flatten(1).double()
-        bias = torch.zeros(len(integers)) if layer.deployed_bias is None else layer.bias_int32
-        largest = (integers.abs().sum(1) * _LARGEST_INPUT + bias.abs()).max()
-        self.dtype = torch.float32 if float(largest) < _EXACT else torch.float64
+        bias = torch.zeros(len(layer.weight_int8)) if layer.deployed_bias is None else layer.bias_int32
+        self.dtype = exact_type(layer.weight_int8, bias)
         self.register_buffer("weight", layer.weight_int8.to(self.dtype))
         self.register_buffer("bias", bias.to(self.dtype))
         self.input_step = float(source.scale)
@@ -117,6 +115,17 @@ class _Output:
         """Whole numbers of steps to the float32 that engines dequantize to."""
         code = (rounded.float() + self.zero_point).clamp(self.low, self.high)
         return (code - self.zero_point) * self.step
+
+
+def exact_type(weight: torch.Tensor, bias: torch.Tensor) -> torch.dtype:
+    """The faster type in which no sum of a layer is rounded.
+
+    Args:
+        weight: (out, ...) integers.
+        bias: (out,) integers, in units of the sum.
+    """
+    largest = (weight.double().flatten(1).abs().sum(1) * _LARGEST_INPUT + bias.double().abs()).max()
+    return torch.float32 if float(largest) < _EXACT else torch.float64
 
 
 def integer_reference(deployed: nn.Module) -> nn.Module:

@@ -38,8 +38,9 @@ class Recipe:
     """Whether training moves the activations' steps too, from where calibration puts them."""
     qat_steps: int = 0
     """Optimiser steps of quantization-aware training; 0 is post-training quantization."""
-    qat_lr: float = 2e-5
-    """Peak learning rate of AdamW; rises over the first tenth, then falls to zero along a cosine."""
+    qat_lr: float = 2.5e-4
+    """Peak learning rate of AdamW, as a share of a layer's root mean square weight; rises over the first tenth of the
+    steps, then falls to zero along a cosine."""
     qat_weight_decay: float = 0.0
     """Decay of the weights during fine-tuning."""
     qat_free_fraction: float = 0.0
@@ -92,7 +93,7 @@ class Recipe:
                 raise InputError(f"recipe {self.name!r}: {complaint}")
 
 
-_LABELLED: dict[str, Any] = {"qat_steps": 5000, "qat_lr": 1e-3, "qat_label_weight": 1.0}
+_LABELLED: dict[str, Any] = {"qat_steps": 5000, "qat_lr": 1e-2, "qat_label_weight": 1.0}
 """With -1, 0 and 1 the float network's answers are no goal any more: without labels 3 to 5 PQ points are lost, with
 them less than 1 (docs/ternary.md)."""
 
@@ -103,7 +104,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(name="int8", qat_steps=300),
         Recipe(name="int8-full", linears=True, qat_steps=300),
         Recipe(name="w8", activation_bits=0, linears=True),
-        Recipe(name="int4", weight_bits=4, linears=True, qat_steps=1000, qat_lr=2e-4),
+        Recipe(name="int4", weight_bits=4, linears=True, qat_steps=1000, qat_lr=2.5e-3),
         Recipe(name="ternary", ternary="twn", linears=True, qat_free_fraction=0.8, **_LABELLED),
         Recipe(name="ternary-w", ternary="twn", linears=True, activation_bits=0, **_LABELLED),
     )

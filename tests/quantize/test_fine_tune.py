@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 
 from edgeseg.quantize import QuantConv2d, Recipe, calibrate, prepare, quantize
-from edgeseg.quantize.fine_tune import Saving, Snapshot
+from edgeseg.quantize.fine_tune import Saving, Snapshot, Tuning
 from edgeseg.quantize.kept import Average
 from edgeseg.quantize.qat import check_grids
 from edgeseg.quantize.weights import Ternary, Uniform
@@ -38,6 +38,28 @@ def train(recipe: Recipe, *, first: int = 0, saving: Saving | None = None, seed:
     return quantize(
         model, recipe, calibration=CALIBRATION, batches=batches, label_loss=label_loss, saving=saving
     )  # fmt: skip
+
+
+def test_a_step_is_a_share_of_its_layers_weights() -> None:
+    """AdamW's first step is its rate, here a hundredth, being warmed; sizes are powers of two within a root of 2."""
+
+    def label_loss(slots: Slots, batch: object) -> torch.Tensor:
+        return slots.class_logits.square().mean() + slots.mask_logits.square().mean()
+
+    model, recipe = warmed(TinySlots()), replace(INT4, qat_label_weight=1.0)
+    with torch.no_grad():
+        next(model.parameters()).mul_(1e-2)
+    tuning = Tuning(
+        prepare(model, recipe, CALIBRATION[0][:1]), model, recipe, held_out=CALIBRATION, label_loss=label_loss
+    )
+    before = {name: value.detach().clone() for name, value in tuning.prepared.named_parameters()}
+    tuning.take(labelled(images(4, seed=3)))
+    shares = {}
+    for name, value in tuning.prepared.named_parameters():
+        size = max(float(before[name].square().mean().sqrt()), 1e-3)
+        shares[name] = float((value.detach() - before[name]).abs().max()) / (size * 0.01 * INT4.qat_lr)
+    assert len(shares) >= 6
+    assert not {name: share for name, share in shares.items() if share and not 0.7 < share < 1.42}
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
