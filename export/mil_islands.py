@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _PRODUCTS = {"conv", "linear", "matmul"}
-_LONG_SUMS = {"reduce_mean", "reduce_sum"}
+_LONG_SUMS = {"avg_pool", "reduce_mean", "reduce_sum"}
 
 
 def island_of(operation: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import math
 import os
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ from edgeseg.export.place import FULL_DISK
 from edgeseg.export.plan import Job
 from edgeseg.export.runtimes import Runtime, require_converter
 from edgeseg.structures import CheckError
+
+_LONGEST_SUM = 1024  # cells
+_TILE = 16  # cells a side, at most
 
 
 class _FromPixels(nn.Module):
@@ -51,7 +55,7 @@ def export_program(graph: DeployedGraph, runtime: Runtime, image_size: tuple[int
             program = torch.export.export(_FromPixels(graph).eval(), (torch.zeros(1, 3, height, width),))
         else:
             program = torch.export.export(graph.eval(), (torch.zeros(1, height, width, 3, dtype=torch.uint8),))
-    _pool_by_mean(program.graph_module)
+    pool_by_mean(program.graph_module)
     _give_each_user_its_dequantize(program.graph_module)
     return program
 
@@ -154,17 +158,24 @@ def _refuse_full_disk(said: str, folder: Path) -> None:
         raise OSError(found, os.strerror(found))
 
 
-def _pool_by_mean(module: torch.fx.GraphModule) -> None:
-    """Poolings to one value per map as means, which is what they are.
+def pool_by_mean(module: torch.fx.GraphModule) -> None:
+    """Poolings to one value per map as means, which is what they are; of a large map as a mean of means.
 
     Decomposed, a pooling ends in as_strided: no delegate of ExecuTorch takes it (nine of them cut MobileNetV3-Small's
-    graph into ten pieces), and Core AI does not convert it.
+    graph into ten pieces), and Core AI does not convert it. XNNPACK adds a map's cells up one by one in float32: over
+    the 25,600 of stride 4 at 640x640 squeeze-and-excite lost enough to move mask logits by 3e-4.
     """
     for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.adaptive_avg_pool2d.default):
         image, size = node.args
         if list(size) != [1, 1]:
             continue
         with module.graph.inserting_before(node):
+            height, width = image.meta["val"].shape[2:]
+            side = math.gcd(height, width, _TILE)
+            if height * width > _LONGEST_SUM and side > 1:
+                tiled = module.graph.call_function(torch.ops.aten.avg_pool2d.default, (image, [side] * 2, [side] * 2))
+                tiled.meta["val"] = torch.ops.aten.avg_pool2d.default(image.meta["val"], [side] * 2, [side] * 2)
+                image = tiled
             mean = module.graph.call_function(torch.ops.aten.mean.dim, (image, [2, 3], True))
         mean.meta = dict(node.meta)
         node.replace_all_uses_with(mean)
