@@ -30,6 +30,8 @@ class ModelsArgs:
     """Of these (timm:NAME too) the product with the heads; by default all, under the default head."""
     heads: tuple[str, ...] = ()
     """Of these the product with the backbones; by default all, on the default backbone."""
+    configs: tuple[str, ...] = ()
+    """Configs (shipped or .toml) at their own size instead of backbones and heads, such as kmax-r50."""
     output: Flat = field(default_factory=Output)
 
 
@@ -44,9 +46,13 @@ def models(argv: Sequence[str]) -> Result:
     args = parse(ModelsArgs, argv, "models")
     from edgeseg.models import BACKBONES, HEADS, build_model, count_macs, count_parameters
 
+    if args.configs and (args.backbones or args.heads):
+        raise InputError("--configs names whole networks; leave out --backbones and --heads")
     default = Config().model
     networks = _networks(words(args.backbones) or [default.backbone], words(args.heads) or [default.head], [args.size])
-    if not args.backbones and not args.heads:
+    if args.configs:
+        networks = _family(words(args.configs))
+    elif not args.backbones and not args.heads:
         networks = _networks([*BACKBONES], [default.head], [args.size])
         networks += _networks([default.backbone], [head for head in HEADS if head != default.head], [args.size])
         networks += _family(FAMILY)

@@ -252,5 +252,18 @@ def test_models_lists_names_parameters_and_macs(run: Run) -> None:
     assert rows["mobilenet_v3_small+kmax"]["params"] < rows["mobilenet_v3_large+kmax"]["params"]
 
 
+def test_models_of_a_config_is_one_row_at_its_own_size(run: Run) -> None:
+    code, out, _ = run("models", "--configs", "street", "--json")
+    assert code == 0
+    (row,) = json.loads(out)["models"]
+    assert (row["name"], row["image_size"]) == ("street", [128, 128])
+
+
+def test_models_of_a_config_takes_no_backbone_beside_it(run: Run) -> None:
+    code, _, err = run("models", "--configs", "street", "--heads", "kmax")
+    assert code == 2
+    assert "--configs names whole networks" in err
+
+
 def test_a_trained_run_reads_back_its_own_data(trained: tuple[Path, Path]) -> None:
     assert len(PanopticFolder.open(trained[0], "train")) == 8

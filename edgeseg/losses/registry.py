@@ -15,6 +15,7 @@ from edgeseg.structures import InputError
 
 LOSSES: dict[str, Callable[[LossConfig, Sequence[bool]], nn.Module]] = {
     "kmax": KMaxLoss,
+    "kmax_deeplab": KMaxLoss,
     "pem": KMaxLoss,
     "panoptic_deeplab": CentreOffsetLoss,
     "maskconver": MaskConverLoss,

@@ -3,6 +3,7 @@
 from edgeseg.models import (  # registers what they hold
     deeplab_v3plus,
     kmax,
+    kmax_deeplab,
     lraspp,
     maskconver,
     moat,
@@ -23,6 +24,7 @@ __all__ = [
     "count_parameters",
     "deeplab_v3plus",
     "kmax",
+    "kmax_deeplab",
     "lraspp",
     "maskconver",
     "moat",

@@ -59,6 +59,8 @@ class DeepLabV3PlusHead(SemanticHead):
         image_size: (height, width) of the network's input.
     """
 
+    rates: tuple[int, int, int] = RATES
+
     def __init__(
         self,
         config: ModelConfig,
@@ -69,7 +71,7 @@ class DeepLabV3PlusHead(SemanticHead):
         super().__init__(len(is_thing))
         dim = config.query_dim
         fine = (dim // 4, dim // 8)
-        self.aspp = ASPP(channels[3], dim, RATES)
+        self.aspp = ASPP(channels[3], dim, self.rates)
         self.reduce8, self.reduce4 = ConvNorm(channels[1], fine[0]), ConvNorm(channels[0], fine[1])
         self.fuse8, self.fuse4 = separable(dim + fine[0], dim), separable(dim + fine[1], dim)
         self.last = separable(dim, dim)

@@ -64,7 +64,37 @@ class KMeansStep(NamedTuple):
     embedding: torch.Tensor
 
 
-class KMeansLayer(nn.Module):
+class QueryRows(nn.Module):
+    """What k-means layers do with queries that are rows of one matrix, (B N, D).
+
+    Args:
+        config: Widths.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.num_queries, self.num_heads = config.num_queries, config.num_heads
+        self.pool = nn.MaxPool2d((config.num_queries, 1), stride=(config.num_queries, 1))
+
+    def assign(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, N, P) logits -> 1 where a slot is the pixel's best, else 0 (every best one, where several tie)."""
+        best = self.pool(logits.unsqueeze(1)).squeeze(1)  # (B, 1, P)
+        return torch.relu(1.0 - torch.ceil(best - logits))
+
+    def split(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B N, D) -> (B heads, N, D / heads)."""
+        width = rows.shape[1] // self.num_heads
+        rows = rows.reshape(-1, self.num_queries, self.num_heads, width).transpose(1, 2)
+        return rows.reshape(-1, self.num_queries, width)
+
+    def join(self, parts: torch.Tensor) -> torch.Tensor:
+        """(B heads, N, D / heads) -> (B N, D)."""
+        width = parts.shape[2]
+        rows = parts.reshape(-1, self.num_heads, self.num_queries, width).transpose(1, 2)
+        return rows.reshape(-1, self.num_heads * width)
+
+
+class KMeansLayer(QueryRows):
     """One k-means cross-attention, self-attention and feed-forward step over the queries.
 
     Args:
@@ -74,8 +104,8 @@ class KMeansLayer(nn.Module):
     """
 
     def __init__(self, pixel_channels: int, size: tuple[int, int], config: ModelConfig) -> None:
-        super().__init__()
-        dim, self.num_queries, self.num_heads = config.query_dim, config.num_queries, config.num_heads
+        super().__init__(config)
+        dim = config.query_dim
         self.pixel_in = ConvNorm(pixel_channels, dim, relu=False)
         self.position: PositionEmbedding | FrozenPosition = PositionEmbedding(dim, size)
         self.query_in = LinearNorm(dim, dim, relu=True)
@@ -86,7 +116,6 @@ class KMeansLayer(nn.Module):
         self.to_q, self.to_k, self.to_v = (LinearNorm(dim, dim) for _ in range(3))
         self.attention_out = LinearNorm(dim, dim)
         self.ffn = nn.Sequential(LinearNorm(dim, config.ffn_dim, relu=True), LinearNorm(config.ffn_dim, dim))
-        self.pool = nn.MaxPool2d((config.num_queries, 1), stride=(config.num_queries, 1))
         self.relu = nn.ReLU()
 
     def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> KMeansStep:
@@ -118,28 +147,11 @@ class KMeansLayer(nn.Module):
         result: torch.Tensor = self.update_out(self.update_norm(update.flatten(0, 1)))
         return result
 
-    def assign(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, N, P) logits -> 1 where a slot is the pixel's best, else 0 (every best one, where several tie)."""
-        best = self.pool(logits.unsqueeze(1)).squeeze(1)  # (B, 1, P)
-        return torch.relu(1.0 - torch.ceil(best - logits))
-
     def attend(self, q: torch.Tensor) -> torch.Tensor:
         """Self-attention among an image's queries, (B N, D) -> (B N, D)."""
         scale = 1.0 / math.sqrt(q.shape[1] // self.num_heads)
         weights = torch.bmm(self.split(self.to_q(q)), self.split(self.to_k(q)).transpose(1, 2)) * scale
         return torch.relu(self.join(torch.bmm(weights.softmax(-1), self.split(self.to_v(q)))))
-
-    def split(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B N, D) -> (B heads, N, D / heads)."""
-        width = rows.shape[1] // self.num_heads
-        rows = rows.reshape(-1, self.num_queries, self.num_heads, width).transpose(1, 2)
-        return rows.reshape(-1, self.num_queries, width)
-
-    def join(self, parts: torch.Tensor) -> torch.Tensor:
-        """(B heads, N, D / heads) -> (B N, D)."""
-        width = parts.shape[2]
-        rows = parts.reshape(-1, self.num_heads, self.num_queries, width).transpose(1, 2)
-        return rows.reshape(-1, self.num_heads * width)
 
 
 class TrainingBranches(nn.Module):

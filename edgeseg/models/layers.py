@@ -128,3 +128,8 @@ def largest(x: torch.Tensor, num: int) -> torch.Tensor:
         x = torch.maximum(x[:, :half], x[:, num - half :])
         num = half
     return x
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    """Vectors along the second axis to length 1."""
+    return x * (x.square().sum(1, keepdim=True) + 1e-6).rsqrt()

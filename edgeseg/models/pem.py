@@ -15,7 +15,7 @@ from torch import nn
 
 from edgeseg.config import ModelConfig
 from edgeseg.models.kmax import KMaxHead, KMeansLayer
-from edgeseg.models.layers import ConvNorm, LinearNorm
+from edgeseg.models.layers import ConvNorm, LinearNorm, unit
 from edgeseg.models.registry import register_head
 
 OUTSIDE = 4.0  # subtracted from a similarity, which is -1 to 1, of pixels that are not the query's own
@@ -69,11 +69,6 @@ class PEMHead(KMaxHead):
     """`kmax` with prototype layers; see there."""
 
     layer = PrototypeLayer
-
-
-def unit(x: torch.Tensor) -> torch.Tensor:
-    """Vectors along the second axis to length 1."""
-    return x * (x.square().sum(1, keepdim=True) + 1e-6).rsqrt()
 
 
 register_head("pem")(PEMHead)

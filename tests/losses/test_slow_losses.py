@@ -74,6 +74,7 @@ def centre_maps(generator: torch.Generator) -> CentreMaps:
 
 OUTPUT = {
     "kmax": mask_decoder,
+    "kmax_deeplab": mask_decoder,
     "pem": mask_decoder,
     "panoptic_deeplab": dense,
     "maskconver": centre_maps,
@@ -83,7 +84,7 @@ OUTPUT = {
 
 
 def slow(head: str, output: Any, batch: Batch, config: LossConfig) -> dict[str, float]:
-    if head in ("kmax", "pem"):
+    if head in ("kmax", "kmax_deeplab", "pem"):
         return slow_losses.slow_kmax(output, batch, config, IS_THING, generators())
     if head == "panoptic_deeplab":
         return slow_losses.slow_panoptic_deeplab(output, batch, config, IS_THING)
