@@ -4,7 +4,8 @@
 
 Every start, a trained float network, is quantized by each recipe with each seed. What it is compared with is the same
 float network, trained for the recipe's steps more by the same optimiser, rate, images and labels, its weights left
-float. Where a recipe takes no labels that is the float network itself: its divergence from itself has no gradient.
+float. Where a recipe takes no labels that is the float network itself: its divergence from itself has no
+gradient. Recipes with the same number of steps share it, so they must share their rate.
 Writes OUT/results.jsonl, a line per score as it comes; those in it are not repeated, and a quantization that was
 interrupted is continued. Networks trained with several seeds are several starts.
 """
@@ -31,6 +32,7 @@ from edgeseg.quantize.images import open_splits, training_batches
 from edgeseg.quantize.partial import partial_path
 from edgeseg.quantize.recipes import Recipe
 from edgeseg.quantize.run import label_loss_of, quantize_checkpoint, with_seed
+from edgeseg.structures import InputError
 
 FLOAT = "float32"
 TORCH = "torch"
@@ -51,7 +53,7 @@ class Args:
     recipes: tuple[str, ...] = ("int8", "int8-full", "ternary")
     """Names or TOML files."""
     qat_steps: int | None = None
-    """Of every recipe with labels, instead of its own."""
+    """Of the ternary recipes, instead of their own."""
     runtimes: tuple[str, ...] = ()
     """That every quantized network is exported to, verified in and scored in, beside torch."""
     threads: int = 2
@@ -85,6 +87,9 @@ def main(args: Args) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.jsonl")
     recipes = [_with_steps(find_recipe(name), args.qat_steps) for name in args.recipes]
+    rates = {(recipe.qat_steps, recipe.qat_lr) for recipe in recipes if recipe.qat_label_weight}
+    if len(rates) > len({steps for steps, _ in rates}):
+        raise InputError("recipes with the same number of steps must have the same qat_lr; give another --qat-steps")
     for seed in args.seeds:
         for start in args.starts:
             _run(args, start, seed, dict(zip(args.recipes, recipes, strict=True)), results)
@@ -180,7 +185,7 @@ def _score(predictor: Predictor, val: Samples, checkpoint: Checkpoint) -> float:
 
 
 def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
-    return replace(recipe, qat_steps=steps) if steps is not None and recipe.qat_label_weight else recipe
+    return replace(recipe, qat_steps=steps) if steps is not None and recipe.ternary else recipe
 
 
 if __name__ == "__main__":

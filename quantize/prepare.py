@@ -98,8 +98,9 @@ def _activation_quantizer(recipe: Recipe) -> ActivationQuantizer:
 def _weight_grid(name: str, layer: nn.Conv2d | nn.Linear, recipe: Recipe) -> WeightGrid:
     """Ternary costs accuracy where a channel has few weights, and saves nothing: depthwise and first layers stay."""
     is_thin = isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.in_channels <= 3)
+    is_small = layer.weight.numel() < recipe.int8_below
     grid: Uniform | Ternary
-    if _matches(name, recipe.int8_modules) or (is_thin and recipe.ternary):
+    if _matches(name, recipe.int8_modules) or is_small or (is_thin and recipe.ternary):
         grid = Uniform(8)
     else:
         grid = Ternary(recipe.ternary) if recipe.ternary else Uniform(recipe.weight_bits)

@@ -23,7 +23,8 @@ class Recipe:
     weight_bits: int = 8
     """Width of a weight, symmetric and per output channel."""
     ternary: Literal["", "absmean", "twn"] = ""
-    """How weights become -1, 0 and 1 (quantize/weights.py) in all integer layers but depthwise ones and the first."""
+    """How weights become -1, 0 and 1 (quantize/weights.py) in integer layers but depthwise ones, the first, and what
+    `int8_modules` and `int8_below` name."""
     activation_bits: int = 8
     """Width of an activation, affine and per tensor; 0 leaves activations float (only weights are integers)."""
     linears: bool = False
@@ -32,6 +33,9 @@ class Recipe:
     """Shell patterns of module names that stay float32."""
     int8_modules: tuple[str, ...] = ()
     """Shell patterns of module names with 8-bit weights in a recipe of fewer bits."""
+    int8_below: int = 0
+    """Layers with fewer weights than this have 8 bits in a recipe of fewer: they weigh little in the file and much in
+    the picture, for the fine maps have few channels."""
     learned_weight_steps: bool = False
     """Whether training moves the weights' steps too (LSQ, quantize/learned.py), from where their rule puts them."""
     learned_activation_steps: bool = False
@@ -51,7 +55,8 @@ class Recipe:
     qat_ema_decay: float = 0.0
     """Of the running average of the weights, which is then what is kept; 0 keeps the weights themselves."""
     qat_label_weight: float = 0.0
-    """Weight of the labels' loss beside the divergence from the float network, which needs none."""
+    """Weight of the labels' loss beside the divergence from the float network. Heads without a loss on slots alone are
+    trained by the divergence only."""
 
     def __post_init__(self) -> None:
         """Refuses what no code here can do."""
@@ -93,20 +98,25 @@ class Recipe:
                 raise InputError(f"recipe {self.name!r}: {complaint}")
 
 
-_LABELLED: dict[str, Any] = {"qat_steps": 5000, "qat_lr": 1e-2, "qat_label_weight": 1.0}
-"""With -1, 0 and 1 the float network's answers are no goal any more: without labels 3 to 5 PQ points are lost, with
-them less than 1 (docs/ternary.md)."""
+_INT8: dict[str, Any] = {"qat_steps": 300, "qat_lr": 2e-3, "qat_label_weight": 1.0}
+_TERNARY: dict[str, Any] = {"ternary": "twn", "linears": True, "int8_below": 6000} | {
+    "qat_steps": 5000,
+    "qat_lr": 1e-2,
+    "qat_label_weight": 1.0,
+}
+"""With -1, 0 and 1 the float network's answers are no goal any more: without labels 3 to 5 PQ points are lost
+(docs/ternary.md)."""
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(name="int8-ptq"),
-        Recipe(name="int8", qat_steps=300),
-        Recipe(name="int8-full", linears=True, qat_steps=300),
+        Recipe(name="int8", **_INT8),
+        Recipe(name="int8-full", linears=True, **_INT8),
         Recipe(name="w8", activation_bits=0, linears=True),
         Recipe(name="int4", weight_bits=4, linears=True, qat_steps=1000, qat_lr=2.5e-3),
-        Recipe(name="ternary", ternary="twn", linears=True, qat_free_fraction=0.8, **_LABELLED),
-        Recipe(name="ternary-w", ternary="twn", linears=True, activation_bits=0, **_LABELLED),
+        Recipe(name="ternary", qat_free_fraction=0.8, **_TERNARY),
+        Recipe(name="ternary-w", activation_bits=0, **_TERNARY),
     )
 }
 """The named recipes; a new scheme is one more entry."""

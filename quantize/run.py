@@ -11,7 +11,7 @@ import torch
 from torch import fx, nn
 
 from edgeseg.config import config_from_dict, config_to_dict
-from edgeseg.display import progress
+from edgeseg.display import progress, say
 from edgeseg.engine.checkpoint import Checkpoint, beside, load_checkpoint, load_weights, save_checkpoint
 from edgeseg.engine.evaluate import evaluate, torch_predictor
 from edgeseg.engine.source import Source
@@ -74,6 +74,14 @@ def quantize_checkpoint(
     refuse_unheld(recipe, runtimes)
     checkpoint = with_seed(load_checkpoint(source), seed)
     path = out or beside(checkpoint, f"{recipe.name}.safetensors")
+    label_loss = label_loss_of(checkpoint) if recipe.qat_label_weight else None
+    if recipe.qat_label_weight and label_loss is None:
+        head = checkpoint.config.model.head
+        say(
+            f"a {head} network has no loss on slots alone: trained towards its float answers, not its labels",
+            quiet=quiet,
+        )
+        recipe = replace(recipe, qat_label_weight=0.0)
     config = checkpoint.config
     model = checkpoint.model().deployable()
     root = data_root(checkpoint, data)
@@ -92,7 +100,7 @@ def quantize_checkpoint(
             recipe,
             calibration=calibration,
             batches=training_batches(checkpoint, train, first=first, steps=recipe.qat_steps),
-            label_loss=label_loss_of(checkpoint) if recipe.qat_label_weight else None,
+            label_loss=label_loss,
             saving=saving,
             is_trained=True,
             on_progress=show,
@@ -184,13 +192,11 @@ def with_seed(checkpoint: Checkpoint, seed: int | None) -> Checkpoint:
     return replace(checkpoint, config=replace(config, train=replace(config.train, seed=seed)))
 
 
-def label_loss_of(checkpoint: Checkpoint) -> LabelLoss:
-    """What the labels say about the final slots, as in the float training but without its training-only branches."""
+def label_loss_of(checkpoint: Checkpoint) -> LabelLoss | None:
+    """What the labels say about the final slots, as in the float training but without its training-only branches.
+
+    None where the head's loss looks at more than slots.
+    """
     config = checkpoint.config
     loss = build_loss(config.model.head, config.loss, [category.is_thing for category in checkpoint.categories])
-    if not isinstance(loss, KMaxLoss):
-        raise InputError(
-            f"{checkpoint.path}: a {config.model.head} network has no loss on slots alone; take a recipe with "
-            "qat_label_weight = 0"
-        )
-    return loss.compare_slots
+    return loss.compare_slots if isinstance(loss, KMaxLoss) else None

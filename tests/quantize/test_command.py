@@ -18,6 +18,7 @@ from PIL import Image
 from torch import nn
 
 from edgeseg.cli import main
+from edgeseg.config import Config
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.street import make_street
 from edgeseg.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -27,21 +28,15 @@ from edgeseg.quantize.calibrate import is_noise
 from edgeseg.quantize.fine_tune import Snapshot
 from edgeseg.quantize.partial import open_partial
 from edgeseg.quantize.recipes import find_recipe
-from edgeseg.structures import InputError
+from edgeseg.structures import Category, InputError
 from tests.engine.conftest import tiny
 from tests.quantize.tiny import images
 
 RECIPE = "weight_bits = 4\nqat_steps = 20\nqat_lr = 1e-3\nqat_label_weight = 1.0\nqat_ema_decay = 0.5\n"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder: a checkpoint with random weights, that says 36 scenes were its data."""
-    folder = tmp_path_factory.mktemp("run")
-    make_street(folder / "street", train=36, val=4, size=(64, 64), seed=2)
-    config = tiny(save_every=2)
-    config = replace(config, data=replace(config.data, root=folder / "street"))
-    categories = open_dataset(folder / "street", "train").categories
+def save_untrained(path: Path, config: Config, categories: tuple[Category, ...]) -> None:
+    """A checkpoint of random weights whose norms have seen noise."""
     torch.manual_seed(0)
     model = build_model(config.model, [category.is_thing for category in categories], config.data.image_size)
     for module in model.modules():
@@ -51,14 +46,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for _ in range(5):
             model.train()(255 * torch.rand(4, 3, 64, 64))
-    save_checkpoint(
-        folder / "best.safetensors",
-        {"weights": model.state_dict()},
-        config=config,
-        categories=categories,
-        step=3,
-        metrics={},
-    )
+    tensors = {"weights": model.state_dict()}
+    save_checkpoint(path, tensors, config=config, categories=categories, step=3, metrics={})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder: a checkpoint with random weights, that says 36 scenes were its data."""
+    folder = tmp_path_factory.mktemp("run")
+    make_street(folder / "street", train=36, val=4, size=(64, 64), seed=2)
+    config = tiny(save_every=2)
+    config = replace(config, data=replace(config.data, root=folder / "street"))
+    save_untrained(folder / "best.safetensors", config, open_dataset(folder / "street", "train").categories)
     (folder / "mine.toml").write_text(RECIPE)
     return folder
 
@@ -163,3 +162,15 @@ def kill_after(process: subprocess.Popen[bytes], file: Path) -> None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+
+
+def test_a_head_without_a_loss_on_slots_is_trained_without_its_labels(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = load_checkpoint(run)
+    config = replace(own.config, model=replace(own.config.model, head="lraspp"))
+    save_untrained(tmp_path / "best.safetensors", config, own.categories)
+    code = main(["quantize", str(tmp_path), "--recipe", "int8", "--steps", "2", "--data", str(run / "street")])
+    assert code == 0
+    assert "a lraspp network has no loss on slots alone" in capsys.readouterr().err
+    assert load_checkpoint(tmp_path / "int8.safetensors").extra["recipe"]["qat_label_weight"] == 0.0
