@@ -109,8 +109,10 @@ class MilProgram:
                 continue
             kept.append(step)
             layer = self._layers.get(step.outputs[0].name)
-            inputs = [layer[1]] if layer else step.inputs.values()
-            needed |= {variable.name for entry in inputs for variable in (entry if _is_list(entry) else [entry])}
+            for entry in [layer[1]] if layer else step.inputs.values():
+                needed |= {
+                    variable.name for variable in (entry if _is_list(entry) else [entry]) if variable is not None
+                }
         self._steps = kept[::-1]
 
     def _known_inputs(self, step: Any) -> Inputs:
