@@ -51,8 +51,9 @@ def prepare(model: nn.Module, recipe: Recipe, example: torch.Tensor) -> fx.Graph
     groups = _share_grids(on_grid, kinds)
     for root in dict.fromkeys(groups.values()):
         graph_module.add_submodule(_grid_name(root), _activation_quantizer(recipe))
+    small = _small_layers(layers, graph_module, recipe.int8_share)
     for node in layers:
-        _make_integer(node, graph_module, recipe, groups)
+        _make_integer(node, graph_module, recipe, groups, small)
     for node in on_grid:
         _insert(node, _grid_name(groups[node]))
         if is_resize(node, graph_module):
@@ -77,7 +78,9 @@ def _spell_out_hard_swish(graph_module: fx.GraphModule) -> None:
             replace_node(node, lambda x: (x * (1.0 / 6.0)) * F.relu6(x + 3.0))
 
 
-def _make_integer(node: fx.Node, graph_module: fx.GraphModule, recipe: Recipe, groups: dict[fx.Node, fx.Node]) -> None:
+def _make_integer(
+    node: fx.Node, graph_module: fx.GraphModule, recipe: Recipe, groups: dict[fx.Node, fx.Node], small: set[str]
+) -> None:
     name = str(node.target)
     layer = graph_module.get_submodule(name)
     if isinstance(layer, IntegerLayer):
@@ -86,7 +89,7 @@ def _make_integer(node: fx.Node, graph_module: fx.GraphModule, recipe: Recipe, g
     root = groups.get(node.all_input_nodes[0])
     quantizer = None if root is None else graph_module.get_submodule(_grid_name(root))
     assert quantizer is None or isinstance(quantizer, ActivationQuantizer)
-    grid = _weight_grid(name, layer, recipe)
+    grid = _weight_grid(layer, recipe, is_spared=name in small or _matches(name, recipe.int8_modules))
     made = QuantConv2d(layer, quantizer, grid) if isinstance(layer, nn.Conv2d) else QuantLinear(layer, quantizer, grid)
     graph_module.set_submodule(name, made)
 
@@ -95,12 +98,27 @@ def _activation_quantizer(recipe: Recipe) -> ActivationQuantizer:
     return ActivationQuantizer(recipe.activation_bits, is_learned=recipe.learned_activation_steps)
 
 
-def _weight_grid(name: str, layer: nn.Conv2d | nn.Linear, recipe: Recipe) -> WeightGrid:
+def _small_layers(layers: list[fx.Node], graph_module: fx.GraphModule, share: float) -> set[str]:
+    """Names of the smallest layers that together hold no more than this share of the weights, thin ones aside."""
+    modules = {str(node.target): graph_module.get_submodule(str(node.target)) for node in layers}
+    sizes = {name: m.get_parameter("weight").numel() for name, m in modules.items() if not _is_thin(m)}
+    allowed, small = share * sum(sizes.values()), set()
+    for name in sorted(sizes, key=lambda name: sizes[name]):
+        allowed -= sizes[name]
+        if allowed < 0:
+            break
+        small.add(name)
+    return small
+
+
+def _is_thin(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.in_channels <= 3)
+
+
+def _weight_grid(layer: nn.Conv2d | nn.Linear, recipe: Recipe, *, is_spared: bool) -> WeightGrid:
     """Ternary costs accuracy where a channel has few weights, and saves nothing: depthwise and first layers stay."""
-    is_thin = isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.in_channels <= 3)
-    is_small = layer.weight.numel() < recipe.int8_below
     grid: Uniform | Ternary
-    if _matches(name, recipe.int8_modules) or is_small or (is_thin and recipe.ternary):
+    if is_spared or (recipe.ternary and _is_thin(layer)):
         grid = Uniform(8)
     else:
         grid = Ternary(recipe.ternary) if recipe.ternary else Uniform(recipe.weight_bits)

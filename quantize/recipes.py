@@ -24,7 +24,7 @@ class Recipe:
     """Width of a weight, symmetric and per output channel."""
     ternary: Literal["", "absmean", "twn"] = ""
     """How weights become -1, 0 and 1 (quantize/weights.py) in integer layers but depthwise ones, the first, and what
-    `int8_modules` and `int8_below` name."""
+    `int8_modules` and `int8_share` spare."""
     activation_bits: int = 8
     """Width of an activation, affine and per tensor; 0 leaves activations float (only weights are integers)."""
     linears: bool = False
@@ -33,9 +33,9 @@ class Recipe:
     """Shell patterns of module names that stay float32."""
     int8_modules: tuple[str, ...] = ()
     """Shell patterns of module names with 8-bit weights in a recipe of fewer bits."""
-    int8_below: int = 0
-    """Layers with fewer weights than this have 8 bits in a recipe of fewer: they weigh little in the file and much in
-    the picture, for the fine maps have few channels."""
+    int8_share: float = 0.0
+    """The smallest layers that together hold no more than this share of the weights have 8 bits in a recipe of fewer:
+    they weigh little in the file and much in the picture, for the fine maps have few channels."""
     learned_weight_steps: bool = False
     """Whether training moves the weights' steps too (LSQ, quantize/learned.py), from where their rule puts them."""
     learned_activation_steps: bool = False
@@ -90,7 +90,7 @@ class Recipe:
                 f"{self.qat_free_fraction}: ranges would be measured on weights still on their way; raise the latter",
             ),
         ]
-        for field in ("qat_free_fraction", "qat_gradual_fraction", "qat_ema_decay"):
+        for field in ("int8_share", "qat_free_fraction", "qat_gradual_fraction", "qat_ema_decay"):
             value = getattr(self, field)
             rules.append((0 <= value < 1, f"{field} = {value}; 0 to below 1 is possible"))
         for holds, complaint in rules:
@@ -99,7 +99,7 @@ class Recipe:
 
 
 _INT8: dict[str, Any] = {"qat_steps": 300, "qat_lr": 2e-3, "qat_label_weight": 1.0}
-_TERNARY: dict[str, Any] = {"ternary": "twn", "linears": True, "int8_below": 6000} | {
+_TERNARY: dict[str, Any] = {"ternary": "twn", "linears": True, "int8_share": 0.035} | {
     "qat_steps": 5000,
     "qat_lr": 1e-2,
     "qat_label_weight": 1.0,

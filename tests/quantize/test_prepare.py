@@ -119,20 +119,20 @@ def test_ternary_spares_depthwise_and_first_layers_and_those_named() -> None:
     assert high == {"stem.0": 127, "depthwise.0": 127, "pointwise": 1, "last": 127}
 
 
-def test_layers_with_few_weights_keep_8_bits_where_the_recipe_says_so() -> None:
-    """The limit is the size of one of them: that one becomes ternary, what is smaller does not."""
+def test_the_smallest_layers_keep_8_bits_up_to_a_share_of_the_weights() -> None:
+    """A share that the two smallest just fill spares both, and a hair less one of them."""
     recipe = Recipe(name="test", ternary="twn", linears=True)
 
-    def ternary(recipe: Recipe) -> dict[str, int]:
-        graph = prepare(warmed(TinySlots()), recipe, images(1, seed=1))
+    def ternary(share: float) -> dict[str, int]:
+        graph = prepare(warmed(TinySlots()), replace(recipe, int8_share=share), images(1, seed=1))
         layers = {name: m for name, m in graph.named_modules() if isinstance(m, (QuantConv2d, QuantLinear))}
         return {name: layer.weight.numel() for name, layer in layers.items() if layer.grid.high == 1}
 
-    sizes = ternary(recipe)
-    limit = sorted(sizes.values())[len(sizes) // 2]
-    assert min(sizes.values()) < limit
-    left = {name: size for name, size in sizes.items() if size >= limit}
-    assert ternary(replace(recipe, int8_below=limit)) == left
+    sizes = ternary(0.0)
+    first, second, *_ = sorted(sizes.values())
+    share = (first + second) / sum(sizes.values())
+    assert sorted(ternary(share + 1e-6).values()) == sorted(sizes.values())[2:]
+    assert sorted(ternary(share - 1e-6).values()) == sorted(sizes.values())[1:]
 
 
 def test_weights_alone_leave_activations_float() -> None:
