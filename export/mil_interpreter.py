@@ -146,11 +146,12 @@ class MilProgram:
         return {name: read(variable) for name, variable in step.inputs.items() if variable is not None}
 
     def _constant(self, variable: Any) -> Any:
-        """A tensor, or what cannot be one."""
+        """A tensor, numbers that are not whole in float32, or what cannot be a tensor."""
         if isinstance(variable.val, str) or variable.val is None:
             return variable.val
         if variable.name not in self._constants:
-            self._constants[variable.name] = torch.from_numpy(np.array(variable.val))
+            constant = torch.from_numpy(np.array(variable.val))
+            self._constants[variable.name] = constant.float() if constant.is_floating_point() else constant
         return self._constants[variable.name]
 
 

@@ -30,7 +30,12 @@ TERNARY = 16 * 16 + 16 * 16 * 9 + 16 * 16 + 8 * 16 + 32 * 16
 def integer_network(recipe: str) -> torch.nn.Module:
     """TinySlots calibrated, not trained, as it is exported."""
     untrained = replace(
-        RECIPES[recipe], qat_steps=0, qat_free_fraction=0.0, qat_gradual_fraction=0.0, qat_ema_decay=0.0
+        RECIPES[recipe],
+        qat_steps=0,
+        qat_free_fraction=0.0,
+        qat_gradual_fraction=0.0,
+        qat_ema_decay=0.0,
+        int8_share=0.0,
     )
     return deploy(quantize(warmed(TinySlots()), untrained, calibration=[images(32, seed=1)]))
 
