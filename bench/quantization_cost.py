@@ -144,7 +144,8 @@ def _run(args: Args, start: str, seed: int, recipes: dict[str, Recipe], results:
         results.add(Row(name, 0, FLOAT, 0, TORCH, _score(predictor, val, checkpoint)))
     for given, recipe in recipes.items():
         steps, path = recipe.qat_steps, args.out / f"{name}-seed{seed}" / f"{recipe.name}.safetensors"
-        if recipe.qat_label_weight and not results.has(name, seed, FLOAT, steps, TORCH):
+        learns_labels = recipe.qat_label_weight and label_loss_of(checkpoint) is not None
+        if learns_labels and not results.has(name, seed, FLOAT, steps, TORCH):
             say(f"{name}, seed {seed}: {FLOAT}, {steps} steps more")
             predictor = _continued(checkpoint, recipe, train)
             results.add(Row(name, seed, FLOAT, steps, TORCH, _score(predictor, val, checkpoint)))

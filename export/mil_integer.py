@@ -7,14 +7,14 @@ networks, too (quantize/integer_reference.py has the formula and whose it is).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from edgeseg.export.mil_operators import OPERATORS, Inputs
-from edgeseg.quantize.integer_reference import exact_type
+from edgeseg.quantize.integer_reference import OutputGrid, exact_type
 
 Read = Callable[[Any], Inputs]
 """An operator's inputs that are constants, or computed from constants."""
@@ -47,23 +47,21 @@ class IntegerLayer:
         weight_step: Tensor,
         source: Inputs,
         target: Inputs,
-        limits: Sequence[tuple[float, float]],
+        limits: tuple[float, float],
     ) -> None:
         self.kind, self.constants = kind, layer
         factor: Tensor = source["scale"] * weight_step / target["scale"]  # float32, in this order
         self.factor = factor.view(-1, 1, 1) if kind == "conv" else factor
-        self.input_zero_point, self.zero_point = _zero_point(source), _zero_point(target)
+        self.input_zero_point = _zero_point(source)
         self.output_type: torch.dtype = getattr(torch, target["output_dtype"])
         ends = torch.iinfo(self.output_type)
-        inner = [[float((end / target["scale"]).round()) + self.zero_point for end in pair] for pair in limits]
-        self.low = max(ends.min, *(low for low, _ in inner)) if inner else ends.min
-        self.high = min(ends.max, *(high for _, high in inner)) if inner else ends.max
+        self.output = OutputGrid(float(target["scale"]), _zero_point(target), (ends.min, ends.max), limits)
 
     def __call__(self, integers: Tensor) -> Tensor:
         """Integers of the input's grid to those of the output's."""
         centred = integers.to(self.constants["weight"].dtype) - self.input_zero_point
         total: Tensor = OPERATORS[self.kind](self.constants | {"x": centred})
-        return ((total.float() * self.factor).round() + self.zero_point).clamp(self.low, self.high).to(self.output_type)
+        return self.output.code((total.float() * self.factor).round()).to(self.output_type)
 
 
 def integer_layer(quantize: Any, read: Read) -> tuple[IntegerLayer, Any] | None:
@@ -73,9 +71,11 @@ def integer_layer(quantize: Any, read: Read) -> tuple[IntegerLayer, Any] | None:
         quantize: Operation of a program.
         read: What is known of an operation's inputs before the program runs.
     """
-    limits, layer = [], quantize.inputs["input"].op
+    low, high = -float("inf"), float("inf")
+    layer = quantize.inputs["input"].op
     while layer is not None and layer.op_type in _CLAMPS:
-        limits.append(_CLAMPS[layer.op_type](read(layer)))
+        least, most = _CLAMPS[layer.op_type](read(layer))
+        low, high = max(low, least), min(high, most)
         layer = layer.inputs["x"].op
     if layer is None or layer.op_type not in ("conv", "linear"):
         return None
@@ -91,7 +91,7 @@ def integer_layer(quantize: Any, read: Read) -> tuple[IntegerLayer, Any] | None:
         return None
     dtype = exact_type(weight, bias)
     integers = constants | {"weight": weight.to(dtype), "bias": bias.expand(len(weight)).to(dtype)}
-    made = IntegerLayer(layer.op_type, integers, step, source, read(quantize), limits)
+    made = IntegerLayer(layer.op_type, integers, step, source, read(quantize), (low, high))
     return made, dequantize.inputs["input"]
 
 
@@ -101,5 +101,5 @@ def _whole(values: Tensor, step: Tensor) -> Tensor | None:
     return steps.round() if float((steps - steps.round()).abs().max()) < _OFF_GRID else None
 
 
-def _zero_point(grid: Inputs) -> float:
-    return float(grid.get("zero_point", 0))
+def _zero_point(grid: Inputs) -> int:
+    return int(grid.get("zero_point", 0))

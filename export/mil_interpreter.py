@@ -146,7 +146,7 @@ class MilProgram:
         return {name: read(variable) for name, variable in step.inputs.items() if variable is not None}
 
     def _constant(self, variable: Any) -> Any:
-        """A tensor, numbers that are not whole in float32, or what cannot be a tensor."""
+        """A tensor, float32 unless it is of integers; strings and None as they are."""
         if isinstance(variable.val, str) or variable.val is None:
             return variable.val
         if variable.name not in self._constants:

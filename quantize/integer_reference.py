@@ -60,7 +60,7 @@ class IntegerStep(nn.Module):
         self.register_buffer("weight", layer.weight_int8.to(self.dtype))
         self.register_buffer("bias", bias.to(self.dtype))
         self.input_step = float(source.scale)
-        self.output = _Output(quantizer, limits)
+        self.output = _output_of(quantizer, limits)
         factor = source.scale * layer.weight_step / quantizer.scale  # float32, in this order
         self.register_buffer("factor", factor.view(-1, 1, 1) if isinstance(layer, QuantConv2d) else factor)
 
@@ -89,7 +89,7 @@ class SumStep(nn.Module):
     def __init__(self, steps: Sequence[float], quantizer: ActivationQuantizer, limits: tuple[float, float]) -> None:
         super().__init__()
         self.steps = steps
-        self.output = _Output(quantizer, limits)
+        self.output = _output_of(quantizer, limits)
         ratios = torch.tensor(steps) / quantizer.scale  # float32
         self.shift = _FACTOR_BITS - int(torch.frexp(ratios.max()).exponent)
         self.factors = [int(factor) for factor in torch.ldexp(ratios, torch.tensor(self.shift)).round()]
@@ -103,18 +103,33 @@ class SumStep(nn.Module):
         return self.output.value((left + right + (1 << (self.shift - 1))) >> self.shift)
 
 
-class _Output:
-    """A grid with the clamps before it."""
+class OutputGrid:
+    """A grid with the clamps before it.
 
-    def __init__(self, quantizer: ActivationQuantizer, limits: tuple[float, float]) -> None:
-        self.step, self.zero_point = float(quantizer.scale), int(quantizer.zero_point)
-        low, high = (float(torch.tensor(end / self.step).round()) + self.zero_point for end in limits)
-        self.low, self.high = max(low, quantizer.low), min(high, quantizer.high)
+    Args:
+        step: Of the grid.
+        zero_point: Of the grid.
+        ends: Least and largest integer.
+        limits: Of the real values, from the clamps.
+    """
+
+    def __init__(self, step: float, zero_point: int, ends: tuple[int, int], limits: tuple[float, float]) -> None:
+        self.step, self.zero_point = step, zero_point
+        low, high = (float(torch.tensor(end / step).round()) + zero_point for end in limits)
+        self.low, self.high = max(low, ends[0]), min(high, ends[1])
+
+    def code(self, rounded: torch.Tensor) -> torch.Tensor:
+        """Whole numbers of steps to the grid's integers, as float32."""
+        return (rounded.float() + self.zero_point).clamp(self.low, self.high)
 
     def value(self, rounded: torch.Tensor) -> torch.Tensor:
         """Whole numbers of steps to the float32 that engines dequantize to."""
-        code = (rounded.float() + self.zero_point).clamp(self.low, self.high)
-        return (code - self.zero_point) * self.step
+        return (self.code(rounded) - self.zero_point) * self.step
+
+
+def _output_of(quantizer: ActivationQuantizer, limits: tuple[float, float]) -> OutputGrid:
+    ends = quantizer.low, quantizer.high
+    return OutputGrid(float(quantizer.scale), int(quantizer.zero_point), ends, limits)
 
 
 def exact_type(weight: torch.Tensor, bias: torch.Tensor) -> torch.dtype:

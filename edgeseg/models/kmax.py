@@ -8,6 +8,7 @@ throughout, one layer per stride, a position map on the pixels, mask embeddings 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,8 +22,31 @@ from edgeseg.models.registry import Head, register_head
 from edgeseg.structures import Prediction, Slots
 
 
-class ClusterHead(nn.Module):
+class MaskProduct(nn.Module):
     """Mask logits: the product of query and pixel embeddings under one batch norm.
+
+    Args:
+        pixel: Pixel features to their embedding, (B, Cp, h, w) -> (B, D, h, w).
+        query: Queries to theirs, (B N, Cq) -> (B N, D).
+        num_queries: N.
+    """
+
+    def __init__(self, pixel: nn.Module, query: nn.Module, num_queries: int) -> None:
+        super().__init__()
+        self.num_queries, self.pixel, self.query = num_queries, pixel, query
+        self.norm = nn.BatchNorm2d(1)
+        nn.init.constant_(self.norm.weight, 0.1)
+
+    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, Cp, h, w) and (B N, Cq) -> mask logits (B, N, h w), pixel embedding (B, D, h, w)."""
+        embedding = self.pixel(pixels)
+        rows = self.query(queries).reshape(-1, self.num_queries, embedding.shape[1])  # (B, N, D)
+        logits = torch.bmm(rows, embedding.flatten(2))
+        return self.norm(logits.unsqueeze(1)).squeeze(1), embedding
+
+
+class ClusterHead(MaskProduct):
+    """The product in phone widths.
 
     Args:
         pixel_channels: Channels of the pixel features.
@@ -30,22 +54,11 @@ class ClusterHead(nn.Module):
     """
 
     def __init__(self, pixel_channels: int, config: ModelConfig) -> None:
-        super().__init__()
-        self.num_queries = config.num_queries
-        self.pixel = nn.Sequential(
+        pixel = nn.Sequential(
             ConvNorm(pixel_channels, pixel_channels, config.mask_kernel, groups=pixel_channels),
             ConvNorm(pixel_channels, config.query_dim, relu=False),
         )
-        self.query = LinearNorm(config.query_dim, config.query_dim)
-        self.norm = nn.BatchNorm2d(1)
-        nn.init.constant_(self.norm.weight, 0.1)
-
-    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, Cp, h, w) and (B N, D) -> mask logits (B, N, h w), pixel embedding (B, D, h, w)."""
-        embedding = self.pixel(pixels)
-        rows = self.query(queries).reshape(-1, self.num_queries, embedding.shape[1])  # (B, N, D)
-        logits = torch.bmm(rows, embedding.flatten(2))
-        return self.norm(logits.unsqueeze(1)).squeeze(1), embedding
+        super().__init__(pixel, LinearNorm(config.query_dim, config.query_dim), config.num_queries)
 
 
 class KMeansStep(NamedTuple):
@@ -172,7 +185,42 @@ class TrainingBranches(nn.Module):
         )
 
 
-class KMaxHead(Head):
+class QueryHead(Head):
+    """A head whose slots are learned queries that k-means layers update, one after the other.
+
+    A subclass makes these parts, and says how a last prediction comes about.
+    """
+
+    num_columns: int
+    """K + 1, the last is void."""
+    decoder: nn.Module
+    levels: tuple[int, ...]
+    """Index of the decoded map that each layer clusters."""
+    queries: nn.Parameter
+    layers: nn.ModuleList
+
+    def forward(self, pyramid: tuple[torch.Tensor, ...]) -> Slots:
+        """Slots at stride 4 from the backbone's maps."""
+        maps = self.decoder(pyramid)
+        queries = self.start(pyramid[0])
+        for level, layer in zip(self.levels, self.layers, strict=True):
+            queries = layer(maps[level], queries).queries
+        return self.predict(maps[3], queries).slots
+
+    def start(self, like: torch.Tensor) -> torch.Tensor:
+        """The learned queries once per image of the batch, (B N, D)."""
+        return self.queries.unsqueeze(0).expand(like.shape[0], -1, -1).flatten(0, 1)
+
+    @abstractmethod
+    def predict(self, pixels: torch.Tensor, queries: torch.Tensor) -> Prediction:
+        """The final slots from the stride-4 map and the last queries."""
+
+    def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B N, K + 1) -> (B, N, K + 1)."""
+        return rows.reshape(-1, self.num_slots, self.num_columns)
+
+
+class KMaxHead(QueryHead):
     """Pixel decoder, k-means layers and the final predictor.
 
     Args:
@@ -194,7 +242,7 @@ class KMaxHead(Head):
         super().__init__()
         num_categories = len(is_thing)
         dim = config.query_dim
-        self.config, self.num_categories, self.num_slots = config, num_categories, config.num_queries
+        self.num_slots, self.num_columns = config.num_queries, num_categories + 1
         self.size = (image_size[0] // 4, image_size[1] // 4)
         self.decoder = PixelDecoder(channels, config.decoder_dims)
         self.levels = tuple((32, 16, 8, 4).index(stride) for stride in config.kmeans_strides)
@@ -211,14 +259,6 @@ class KMaxHead(Head):
         self.training_branches: nn.ModuleList | None = nn.ModuleList(
             TrainingBranches(config, num_categories) for _ in self.layers
         )
-
-    def forward(self, pyramid: tuple[torch.Tensor, ...]) -> Slots:
-        """Slots at stride 4 from the backbone's maps."""
-        maps = self.decoder(pyramid)
-        queries = self.start(pyramid[0])
-        for level, layer in zip(self.levels, self.layers, strict=True):
-            queries = layer(maps[level], queries).queries
-        return self.predict(maps[3], queries).slots
 
     def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> list[Prediction]:
         """The final prediction first, then those of the k-means layers."""
@@ -238,20 +278,12 @@ class KMaxHead(Head):
             predictions.append(Prediction(slots, step.embedding, branch.semantic(step.embedding)))
         return [self.predict(maps[3], queries), *predictions]
 
-    def start(self, like: torch.Tensor) -> torch.Tensor:
-        """The learned queries once per image of the batch, (B N, D)."""
-        return self.queries.unsqueeze(0).expand(like.shape[0], -1, -1).flatten(0, 1)
-
     def predict(self, pixels: torch.Tensor, queries: torch.Tensor) -> Prediction:
         """The final slots from the stride-4 map and the last queries."""
         class_logits = self.to_slots(self.classify(self.class_in(queries)))
         logits, embedding = self.cluster(torch.relu(self.position(pixels)), self.mask_in(queries))
-        mask_logits = logits.reshape(-1, self.config.num_queries, self.size[0], self.size[1])
+        mask_logits = logits.reshape(-1, self.num_slots, *self.size)
         return Prediction(Slots(class_logits, mask_logits), embedding, None)
-
-    def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B N, K + 1) -> (B, N, K + 1)."""
-        return rows.reshape(-1, self.config.num_queries, self.num_categories + 1)
 
     def strip(self) -> None:
         """Drops the training-only branches and freezes what is constant, in place."""

@@ -19,16 +19,24 @@ from torch.nn import functional as F
 from edgeseg.config import ModelConfig
 from edgeseg.models.axial_decoder import AxialDecoder
 from edgeseg.models.deeplab_v3plus import DeepLabV3PlusHead
-from edgeseg.models.kmax import KMeansStep, QueryRows, class_layer
+from edgeseg.models.kmax import KMeansStep, MaskProduct, QueryHead, QueryRows, class_layer
 from edgeseg.models.layers import ConvNorm, LinearNorm, unit
-from edgeseg.models.registry import Head, register_head
+from edgeseg.models.registry import register_head
 from edgeseg.structures import InputError, Prediction, Slots
 
 NORM_EPS = 1e-3  # of every batch norm, as published
 
 
-class Predictor(nn.Module):
-    """Mask logits: the product of queries and unit pixel embeddings of half their width, under one batch norm.
+class Unit(nn.Module):
+    """Each cell's vector to length 1."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, D, h, w) to the same shape."""
+        return unit(x)
+
+
+class Predictor(MaskProduct):
+    """The product with unit pixel embeddings of half the queries' width.
 
     Args:
         pixel_channels: Channels of the pixel features.
@@ -36,26 +44,17 @@ class Predictor(nn.Module):
     """
 
     def __init__(self, pixel_channels: int, config: ModelConfig) -> None:
-        super().__init__()
-        dim, self.num_queries = config.query_dim, config.num_queries
-        self.pixel = nn.Sequential(
+        dim = config.query_dim
+        pixel = nn.Sequential(
             ConvNorm(pixel_channels, pixel_channels, config.mask_kernel, groups=pixel_channels, relu=False),
             nn.GELU(),
             ConvNorm(pixel_channels, dim, relu=False),
             nn.GELU(),
             nn.Conv2d(dim, dim // 2, 1),
             nn.BatchNorm2d(dim // 2),
+            Unit(),
         )
-        self.query = LinearNorm(dim, dim // 2)
-        self.norm = nn.BatchNorm2d(1)
-        nn.init.constant_(self.norm.weight, 0.1)
-
-    def forward(self, pixels: torch.Tensor, queries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, Cp, h, w) and (B N, D) -> mask logits (B, N, h w), pixel embedding (B, D / 2, h, w)."""
-        embedding = unit(self.pixel(pixels))
-        rows = self.query(queries).reshape(-1, self.num_queries, embedding.shape[1])  # (B, N, D / 2)
-        logits = torch.bmm(rows, embedding.flatten(2))
-        return self.norm(logits.unsqueeze(1)).squeeze(1), embedding
+        super().__init__(pixel, LinearNorm(dim, dim // 2), config.num_queries)
 
 
 class TransformerLayer(QueryRows):
@@ -132,7 +131,7 @@ class TrainingBranches(nn.Module):
         self.semantic = SemanticBranch(config, channels, (*is_thing, False), image_size)  # the last is void
 
 
-class KMaxDeepLabHead(Head):
+class KMaxDeepLabHead(QueryHead):
     """Pixel decoder with axial attention, k-means layers and the final predictor.
 
     Args:
@@ -171,13 +170,6 @@ class KMaxDeepLabHead(Head):
         for norm in (m for m in self.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))):
             norm.eps = NORM_EPS
 
-    def forward(self, pyramid: tuple[torch.Tensor, ...]) -> Slots:
-        """Slots at stride 4 from the backbone's maps."""
-        maps, queries = self.decoder(pyramid), self.start(pyramid[0])
-        for level, layer in zip(self.levels, self.layers, strict=True):
-            queries = layer(maps[level], queries).queries
-        return self.predict(maps[3], queries).slots
-
     def forward_training(self, pyramid: tuple[torch.Tensor, ...]) -> list[Prediction]:
         """The final prediction first, then those of the k-means layers."""
         if self.training_branches is None:
@@ -192,19 +184,11 @@ class KMaxDeepLabHead(Head):
             predictions.append(Prediction(slots, step.embedding, own))
         return [self.predict(maps[3], queries), *predictions]
 
-    def start(self, like: torch.Tensor) -> torch.Tensor:
-        """The learned queries once per image of the batch, (B N, D)."""
-        return self.queries.unsqueeze(0).expand(like.shape[0], -1, -1).flatten(0, 1)
-
     def predict(self, pixels: torch.Tensor, queries: torch.Tensor) -> Prediction:
         """The final slots from the stride-4 map and the last queries."""
         class_logits = self.to_slots(self.classify(self.class_in(queries)))
         logits, embedding = self.predictor(pixels, self.mask_in(queries))
         return Prediction(Slots(class_logits, logits.reshape(-1, self.num_slots, *self.size)), embedding, None)
-
-    def to_slots(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B N, K + 1) -> (B, N, K + 1)."""
-        return rows.reshape(-1, self.num_slots, self.num_columns)
 
     def strip(self) -> None:
         """Drops the training-only branches, in place."""
