@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from edgeseg.export.graph import DeployedGraph
 from edgeseg.export.plan import FLOAT, Job
 from edgeseg.export.program import Conversions, export_program
 from edgeseg.export.provenance import checkout_commit, time_utc
-from edgeseg.export.runtimes import Runtime, get_runtime, require_converter, require_runner
+from edgeseg.export.runtimes import get_runtime, require_converter, require_runner
 from edgeseg.models import build_model, count_macs, count_parameters
 from edgeseg.quantize.deploy import deploy
 from edgeseg.quantize.fold import fold
@@ -219,24 +220,27 @@ def _measure(missing: Sequence[tuple[Network, str, str]], is_thing: Sequence[boo
         began = time.monotonic()
         images = _images(network.image_size)
         model = settled(network.model, is_thing, network.image_size, images)
-        params, macs = count_parameters(model), count_macs(model, network.image_size)
-        for precision in dict.fromkeys(p for n, _, p in missing if n is network):
-            names = [r for n, r, p in missing if n is network and p == precision]
-            made, refusal = None, ""
-            try:
-                made = _at_precision(model, precision, images)
-            except (CheckError, InputError) as error:
-                refusal = str(error)
-            for name in names:
-                cell = Cell(network.name, config_to_dict(network.model), name, precision, params, macs)
-                found: dict[str, Any] = {"refused": refusal}
-                if made is not None:
-                    found = _measure_one(made, network, name, precision, is_thing, seconds)
-                spent, began = time.monotonic() - began, time.monotonic()
+        empty = Cell(
+            network.name,
+            config_to_dict(network.model),
+            runtime="",
+            precision="",
+            params=count_parameters(model),
+            macs=count_macs(model, network.image_size),
+        )
+        asked = [(precision, name) for n, name, precision in missing if n is network]
+        with tempfile.TemporaryDirectory() as folder:
+            files = _convert(model, network, asked, images, is_thing, Path(folder))
+            converting = time.monotonic() - began
+            for (precision, name), made in files.items():
+                began = time.monotonic()
+                found = {"refused": made} if isinstance(made, str) else _time(made, network, name, precision, seconds)
                 yield replace(
-                    cell,
+                    empty,
+                    runtime=name,
+                    precision=precision,
                     **found,
-                    spent_seconds=round(spent, 1),
+                    spent_seconds=round(converting / len(files) + time.monotonic() - began, 1),
                     load=round(os.getloadavg()[0], 2),
                     machine=this_machine().name,
                     commit=checkout_commit(),
@@ -270,40 +274,69 @@ def _at_precision(model: nn.Module, precision: str, images: torch.Tensor) -> nn.
     return deploy(quantize(model, recipe, calibration=[images]))
 
 
-def _measure_one(
-    model: nn.Module, network: Network, name: str, precision: str, is_thing: Sequence[bool], seconds: float
-) -> dict[str, Any]:
-    runtime = get_runtime(name)
-    if reason := runtime.refusal(precision, "app"):
-        return {"refused": reason}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"network{runtime.suffix}"
-        try:
-            _convert(model, network, runtime, precision, path, is_thing)
-            _describe_merge(path.with_name(DESCRIPTION), is_thing)
-            target = Target(path, network.name, path.name, checksum(path), name, precision, "app", network.image_size)
-            (timed,) = measure([target], threads=(1,), seconds=seconds, rounds=_ROUNDS)
-        except CheckError as error:
-            return {"refused": str(error).partition("; its log is ")[0]}
-        coverage = runtime.describe(path)
-        return {
-            "bytes": path.stat().st_size,
-            "ms": round(statistics.median(timed.samples_ms), 3),
-            "least_ms": round(min(timed.samples_ms), 3),
-            "is_steady": timed.is_steady,
-            "num_delegates": coverage.num_delegates,
-            "outside": None if coverage.outside is None else dict(coverage.outside),
-            "runtime_version": timed.runtime_version,
-        }
-
-
 def _convert(
-    model: nn.Module, network: Network, runtime: Runtime, precision: str, path: Path, is_thing: Sequence[bool]
-) -> None:
-    graph = DeployedGraph(model, merge="app", config=Config().merge, is_thing=is_thing)
-    with Conversions(path.parent, path.parent, num_workers=1) as conversions:
-        job = Job(runtime, precision, precision, "app", path.name)
-        conversions.submit(export_program(graph, runtime, network.image_size), job, path).result()
+    model: nn.Module,
+    network: Network,
+    asked: Sequence[tuple[str, str]],
+    images: torch.Tensor,
+    is_thing: Sequence[bool],
+    folder: Path,
+) -> dict[tuple[str, str], Path | str]:
+    """A file for each precision and runtime asked for, or why there is none; all are made when this returns.
+
+    Conversions run side by side, a core each: nothing is timed meanwhile.
+    """
+    _describe_merge(folder / DESCRIPTION, is_thing)
+    made: dict[tuple[str, str], str | tuple[Path, Future[None]]] = {}
+    with Conversions(folder, folder, num_workers=os.cpu_count() or 1) as conversions:
+        for precision in dict.fromkeys(precision for precision, _ in asked):
+            runtimes = [get_runtime(name) for p, name in asked if p == precision]
+            try:
+                network_there = _at_precision(model, precision, images)
+            except (CheckError, InputError) as error:
+                made |= {(precision, runtime.name): str(error) for runtime in runtimes}
+                continue
+            graph = DeployedGraph(network_there, merge="app", config=Config().merge, is_thing=is_thing)
+            for runtime in runtimes:
+                path = folder / f"{precision}-{runtime.name}{runtime.suffix}"
+                if reason := runtime.refusal(precision, "app"):
+                    made[precision, runtime.name] = reason
+                    continue
+                program = export_program(graph, runtime, network.image_size)
+                conversion = conversions.submit(program, Job(runtime, precision, precision, "app", path.name), path)
+                made[precision, runtime.name] = path, conversion
+    return {key: there if isinstance(there, str) else _file_or_reason(*there) for key, there in made.items()}
+
+
+def _file_or_reason(path: Path, conversion: Future[None]) -> Path | str:
+    try:
+        conversion.result()
+    except CheckError as error:
+        return _without_log(error)
+    return path
+
+
+def _time(path: Path, network: Network, name: str, precision: str, seconds: float) -> dict[str, Any]:
+    target = Target(path, network.name, path.name, checksum(path), name, precision, "app", network.image_size)
+    try:
+        (timed,) = measure([target], threads=(1,), seconds=seconds, rounds=_ROUNDS)
+    except CheckError as error:
+        return {"refused": _without_log(error)}
+    coverage = get_runtime(name).describe(path)
+    return {
+        "bytes": path.stat().st_size,
+        "ms": round(statistics.median(timed.samples_ms), 3),
+        "least_ms": round(min(timed.samples_ms), 3),
+        "is_steady": timed.is_steady,
+        "num_delegates": coverage.num_delegates,
+        "outside": None if coverage.outside is None else dict(coverage.outside),
+        "runtime_version": timed.runtime_version,
+    }
+
+
+def _without_log(error: CheckError) -> str:
+    """Its log is gone when the table is read."""
+    return str(error).partition("; its log is ")[0]
 
 
 def _describe_merge(path: Path, is_thing: Sequence[bool]) -> None:
