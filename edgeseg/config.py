@@ -153,6 +153,8 @@ class TrainConfig:
     norm_batches: int = 16
     """Training batches from which the norms' statistics are taken anew before an evaluation; 0 keeps the running ones,
     which trail the weights (docs/training.md)."""
+    frozen_norms_fraction: float = 0.0
+    """Last part of the run in which the norms go by statistics that stay, as when deployed, and not by the batch."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Lightning Fabric precision."""
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Statistics of batch norms for weights that no training step ever saw."""
+"""Statistics of batch norms: for weights that no training step ever saw, and for the end of a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def settle_norms(model: SlotsModel, images: Iterable[torch.Tensor]) -> None:
         model: Changed in place, its statistics alone. With many processes the statistics are those of all.
         images: (B, 3, H, W) float32 RGB in 0..255 on the model's device.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    norms = batch_norms(model)
     momenta = [norm.momentum for norm in norms]
     model.train()
     for count, image in enumerate(images, start=1):
@@ -31,3 +31,16 @@ def settle_norms(model: SlotsModel, images: Iterable[torch.Tensor]) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
+
+
+def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norms of any number of axes, in the order of the modules."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+@torch.no_grad()
+def copy_statistics(source: nn.Module, target: nn.Module) -> None:
+    """Gives the norms of a network the statistics of those of its twin."""
+    for ours, theirs in zip(batch_norms(target), batch_norms(source), strict=True):
+        for name, statistic in ours.named_buffers():
+            statistic.copy_(theirs.get_buffer(name))

@@ -25,7 +25,7 @@ from edgeseg.engine.checkpoint import load_checkpoint, load_weights, pack_optimi
 from edgeseg.engine.distill import Teacher, load_teacher
 from edgeseg.engine.distributed import sum_over_processes, synchronise_norms
 from edgeseg.engine.evaluate import evaluate_metrics, torch_predictor
-from edgeseg.engine.norms import settle_norms
+from edgeseg.engine.norms import batch_norms, copy_statistics, settle_norms
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.losses.registry import build_loss
 from edgeseg.models import SlotsModel, build_model
@@ -78,6 +78,7 @@ class Trainer:
         self.task, self.optimizer = fabric.setup(task, _optimizer(self.model, config))
         self.clock = Clock(config.train)
         self.metrics: dict[str, Any] = {}
+        self.norms_are_frozen = False
         self.beyond_slots = 0
         self.best_pq, self.best_images = -1.0, config.train.eval_images
         self.stop_signal: int | None = None
@@ -102,6 +103,7 @@ class Trainer:
         state = checkpoint.extra["training"]
         self.average.n_averaged.fill_(state["n_averaged"])  # type: ignore[operator]
         self.clock.step, self.clock.seconds, self.best_pq = checkpoint.step, state["seconds"], state["best_pq"]
+        self.norms_are_frozen = state.get("norms_are_frozen", False)  # files from before it have none
         self.metrics = checkpoint.metrics
 
     def fit(self, train: Samples, val: Samples, *, quiet: bool = False) -> dict[str, Any]:
@@ -126,6 +128,8 @@ class Trainer:
             self.clock.start()
             samples = CachedSamples(train)
             for batch in self._batches_left(samples):
+                if not self.norms_are_frozen and 1.0 - self.clock.fraction <= self.config.train.frozen_norms_fraction:
+                    self._freeze_norms(samples)
                 terms = self.step(batch)
                 self.clock.tick()
                 beyond = sum(map(self.model.head.beyond_slots, batch.categories))
@@ -140,7 +144,7 @@ class Trainer:
                     break
                 every = self.config.train.eval_every
                 if not done and every and self.clock.step % every == 0:
-                    self._settle_norms(samples)
+                    self._settle_before_evaluation(samples)
                     self.evaluate(val, self.config.train.eval_images)
                 elif not done and self.clock.step % self.config.train.save_every == 0:
                     self.save("last")
@@ -151,7 +155,7 @@ class Trainer:
             head = f"head {self.config.model.head} has {self.model.head.num_slots}"
             say(f"{self.beyond_slots} segments of the training images had no slot of their own ({head})", quiet=show)
         if self.stop_signal is None:
-            self._settle_norms(samples)
+            self._settle_before_evaluation(samples)
             self.evaluate(val, 0)
         else:
             self.save("last")
@@ -171,6 +175,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         self.model.train()
+        if self.norms_are_frozen:
+            for norm in batch_norms(self.model):
+                norm.eval()
         terms = self.task(self._to_device(batch), self._generators(len(batch.image_ids)))
         values = {name: float(value) for name, value in self.fabric.all_reduce(_detached(terms)).items()}  # type: ignore[union-attr]
         if not math.isfinite(values["total"]):
@@ -222,7 +229,12 @@ class Trainer:
         if name == "last":
             tensors |= {"model": self.model.state_dict(), "optimizer": pack_optimizer(self.optimizer.optimizer)}
             averaged = int(self.average.n_averaged)  # type: ignore[arg-type]
-            extra["training"] = {"seconds": self.clock.seconds, "best_pq": self.best_pq, "n_averaged": averaged}
+            extra["training"] = {
+                "seconds": self.clock.seconds,
+                "best_pq": self.best_pq,
+                "n_averaged": averaged,
+                "norms_are_frozen": self.norms_are_frozen,
+            }
         save_checkpoint(
             self.out / f"{name}.safetensors",
             tensors,
@@ -233,13 +245,25 @@ class Trainer:
             extra=extra,
         )
 
-    def _settle_norms(self, train: Samples) -> None:
-        """Norm statistics of the weights to evaluate, from the batches that the training ended with."""
+    def _freeze_norms(self, train: Samples) -> None:
+        """From here on the norms keep the statistics of the weights of now, those of the averaged weights too."""
+        self._settle_norms(self.model, train)
+        copy_statistics(self.model, self.average.module)
+        self.norms_are_frozen = True
+        self.clock.start()
+
+    def _settle_before_evaluation(self, train: Samples) -> None:
+        """Averaged weights have statistics of their own, unless they were trained with frozen ones."""
+        if not self.norms_are_frozen:
+            self._settle_norms(self.to_evaluate, train)
+
+    def _settle_norms(self, model: SlotsModel, train: Samples) -> None:
+        """Norm statistics of the weights of now, from the batches that the training had last."""
         if (count := self.config.train.norm_batches) == 0:
             return
         first = max(0, self.clock.step - count)
         batches = self._batches(train, replace(self.config.data, num_workers=0), first, count)
-        settle_norms(self.to_evaluate, (self._to_device(batch).image.float() for batch in batches))
+        settle_norms(model, (self._to_device(batch).image.float() for batch in batches))
 
     def _batches_left(self, train: Samples) -> Iterator[Batch]:
         if self.clock.fraction >= 1.0:

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from edgeseg.data.coco_panoptic import PanopticFolder
-from edgeseg.engine.norms import settle_norms
+from edgeseg.engine.norms import batch_norms, settle_norms
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.models import build_model
+from edgeseg.structures import Batch
 from tests.engine.conftest import tiny
 
 
@@ -64,3 +65,26 @@ def test_training_itself_does_not_change(samples: PanopticFolder, tmp_path: Path
         trainer.fit(samples, samples, quiet=True)
         weights.append([p.detach().clone() for p in trainer.average.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_frozen_norms_train_as_they_are_deployed(samples: PanopticFolder, tmp_path: Path) -> None:
+    """From the middle of four steps on no image's loss depends on its batch, and no statistic moves any more."""
+    config = tiny(steps=4, frozen_norms_fraction=0.5, norm_batches=2)
+    trainer = Trainer(config, samples.categories, tmp_path, make_fabric(config))
+    course, step = [], trainer.step
+
+    def watched(batch: Batch) -> dict[str, float]:
+        course.append({name: b.clone() for name, b in trainer.model.named_buffers() if "running" in name})
+        values = step(batch)
+        norms = batch_norms(trainer.model)
+        assert {norm.training for norm in norms} == {len(course) <= 2}
+        return values
+
+    trainer.step = watched  # type: ignore[method-assign]
+    trainer.fit(samples, samples, quiet=True)
+    last = dict(trainer.model.named_buffers())
+    averaged = dict(trainer.average.module.named_buffers())
+    for name, then in course[2].items():
+        assert not torch.equal(course[0][name], then), name
+        assert torch.equal(then, last[name]), name
+        torch.testing.assert_close(averaged[name], then)
