@@ -171,6 +171,25 @@ class TrainConfig:
     teacher: Path | None = None
     """Trained checkpoint to learn from beside the labels (docs/distillation.md)."""
 
+    def __post_init__(self) -> None:
+        """Refuses what no training can be."""
+        rules = [
+            (getattr(self, name) > 0, f"{name} = {getattr(self, name)}; it must be above 0")
+            for name in ("steps", "lr", "save_every")
+        ]
+        rules += [
+            (0 <= getattr(self, name) < 1, f"{name} = {getattr(self, name)}; 0 to below 1 is possible")
+            for name in ("warmup_fraction", "ema_decay", "frozen_norms_fraction")
+        ]
+        rules += [
+            (getattr(self, name) >= 0, f"{name} = {getattr(self, name)}; it must not be negative")
+            for name in ("backbone_lr_scale", "weight_decay", "norm_batches", "seed", "eval_every", "eval_images")
+        ]
+        rules.append((self.minutes is None or self.minutes > 0, f"minutes = {self.minutes}; it must be above 0"))
+        for holds, complaint in rules:
+            if not holds:
+                raise InputError(complaint)
+
 
 @dataclass(frozen=True)
 class MergeConfig:
@@ -248,7 +267,10 @@ def config_from_dict(cls: type[T], table: dict[str, Any], *, where: str) -> T:
         if key not in fields:
             raise InputError(f"{where}: unknown key {key!r}{nearest(key, list(fields))}; known are {', '.join(fields)}")
         values[key] = _convert(hints[key], value, where=f"{where}: {key}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def config_to_dict(config: object) -> dict[str, Any]:

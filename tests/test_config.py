@@ -34,6 +34,11 @@ def test_a_path_a_tuple_and_an_absent_value_survive_the_round_trip() -> None:
         ("[data]\nimage_size = [1, 2, 3]", "2 values wanted, 3 given"),
         ("[merge]\nupsample = 3", "allowed are 1, 2, 4"),
         ("steps = ", "is not TOML"),
+        ("[train]\nsteps = 0", r"x\.toml: train: steps = 0; it must be above 0"),
+        ("[train]\nminutes = 0", r"train: minutes = 0\.0; it must be above 0"),
+        ("[train]\nlr = nan", "train: lr = nan; it must be above 0"),
+        ("[train]\nfrozen_norms_fraction = 20", r"train: frozen_norms_fraction = 20\.0; 0 to below 1 is possible"),
+        ("[train]\neval_every = -1", "train: eval_every = -1; it must not be negative"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_key_and_rule(text: str, message: str, tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ def train_loader(
         raise InputError("the training split has no images; at least one is needed")
     if config.batch_size < 1 or config.batch_size % world_size:
         raise InputError(
-            f"data.batch_size = {config.batch_size} is not a multiple of the {world_size} processes; choose one"
+            f"data.batch_size = {config.batch_size}; "
+            f"a multiple of the number of processes ({world_size}) above 0 is wanted"
         )
     share = config.batch_size // world_size
     positions = range(rank * share, (rank + 1) * share)
