@@ -25,6 +25,7 @@ from edgeseg.bench.protocol import Target, measure
 from edgeseg.config import Config, ModelConfig, config_from_dict, config_to_dict
 from edgeseg.data.street import StreetStream
 from edgeseg.display import progress, say
+from edgeseg.engine.norms import batch_norms, settle_norms
 from edgeseg.export.bundle import DESCRIPTION, checksum
 from edgeseg.export.graph import DeployedGraph
 from edgeseg.export.plan import FLOAT, Job
@@ -257,14 +258,11 @@ def settled(
     """
     torch.manual_seed(0)
     model = build_model(config, is_thing, image_size)
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = None  # the mean over what it sees
-            if not module.weight.any():
-                nn.init.ones_(module.weight)
-    with torch.no_grad():
-        model.train()(images)
-    return model.eval().deployable()
+    for norm in batch_norms(model):
+        if not norm.weight.any():
+            nn.init.ones_(norm.weight)
+    settle_norms(model, [images])
+    return model.deployable()
 
 
 def _at_precision(model: nn.Module, precision: str, images: torch.Tensor) -> nn.Module:
@@ -292,11 +290,11 @@ def _convert(
         for precision in dict.fromkeys(precision for precision, _ in asked):
             runtimes = [get_runtime(name) for p, name in asked if p == precision]
             try:
-                network_there = _at_precision(model, precision, images)
+                quantized = _at_precision(model, precision, images)
             except (CheckError, InputError) as error:
                 made |= {(precision, runtime.name): str(error) for runtime in runtimes}
                 continue
-            graph = DeployedGraph(network_there, merge="app", config=Config().merge, is_thing=is_thing)
+            graph = DeployedGraph(quantized, merge="app", config=Config().merge, is_thing=is_thing)
             for runtime in runtimes:
                 path = folder / f"{precision}-{runtime.name}{runtime.suffix}"
                 if reason := runtime.refusal(precision, "app"):
