@@ -1,10 +1,12 @@
-"""Training steps in turns on random images: images a second with the plain loss, milliseconds by precision and format.
+"""Training steps in turns on random images: images a second with the plain loss, milliseconds by precision and
+format, and with freed memory kept or given back.
 
 python -m edgeseg.bench.train_speed [CONFIG]
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import sys
 import time
@@ -15,6 +17,7 @@ import torch
 
 from edgeseg.bench.plain_loss import plain_loss
 from edgeseg.config import Config, load_config
+from edgeseg.engine.memory import keep_freed_memory
 from edgeseg.losses.registry import build_loss
 from edgeseg.models import SlotsModel, build_model
 from edgeseg.structures import Batch, Prediction, Slots
@@ -37,6 +40,7 @@ def main(config_name: str = "street", num_segments: int = 16) -> None:
     print(f"{config_name}: {size[0]} x {size[1]}, batch {count}, {num_segments} segments, {threads} threads")
     compare_losses(model, batch, config)
     compare_formats(model, batch, config)
+    compare_memory(model, batch, config)
 
 
 def labelled_batch(size: tuple[int, int], count: int, *, num_segments: int) -> Batch:
@@ -98,6 +102,27 @@ def compare_formats(model: SlotsModel, batch: Batch, config: Config) -> None:
             samples += _timed(partial(total, pixels, precision), model)
     for (precision, layout), samples in times.items():
         print(f"{precision:<8} {layout:<14} {1000 * statistics.median(samples):7.1f} ms")
+
+
+def compare_memory(model: SlotsModel, batch: Batch, config: Config) -> None:
+    """A whole step in processes of their own, in turns: what they set is set for good."""
+    loss = build_loss(config.model.head, config.loss, IS_THING)
+    samples: dict[bool, list[float]] = {False: [], True: []}
+    context = multiprocessing.get_context("spawn")
+    for _ in range(ROUNDS):
+        for keeps, found in samples.items():
+            with context.Pool(1, torch.set_num_threads, (torch.get_num_threads(),)) as pool:
+                found += pool.apply(_steps, (model, loss, batch, keeps))
+    for keeps, found in samples.items():
+        print(f"freed memory {'kept' if keeps else 'given back':<11} {1000 * statistics.median(found):7.1f} ms")
+
+
+def _steps(model: SlotsModel, loss: torch.nn.Module, batch: Batch, keeps: bool) -> list[float]:
+    if keeps:
+        keep_freed_memory()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    pixels = batch.image.contiguous(memory_format=torch.channels_last)
+    return _timed(lambda: loss(model.forward_training(pixels), batch, _generators(batch))["total"], model)
 
 
 def _timed(total: Callable[[], torch.Tensor], model: SlotsModel) -> list[float]:

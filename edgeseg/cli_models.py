@@ -76,7 +76,7 @@ def models(argv: Sequence[str]) -> Result:
 class TableArgs:
     """Measures what every network costs on this computer: milliseconds, bytes, operators outside the delegate.
 
-    Everything takes a day; the first line says how long what you asked for will take, and --plan says no more than
+    The whole takes hours; the first line says how long what you asked for will take, and --plan says no more than
     that. Cells are kept as they come: stop it and call it again.
     """
 

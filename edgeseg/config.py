@@ -74,6 +74,9 @@ class ModelConfig:
     """Bottleneck widths d of the pixel decoder at strides 32, 16, 8, 4; a stage's output has 4 d channels."""
     kmeans_strides: tuple[int, ...] = (32, 16, 8)
     """Stride of the pixels that each k-means layer clusters, in order."""
+    kmeans_update: Literal["sum", "mean"] = "sum"
+    """kmax: what a query is told of its pixels. Their sum as published, whose range is the largest segment's: 8 bits
+    leave little of small ones. Or their mean."""
     centre_threshold: float = 0.1
     """Heat below which panoptic_deeplab and maskconver see no centre."""
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)

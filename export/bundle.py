@@ -183,7 +183,8 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     file = path / DESCRIPTION
     if not file.is_file():
-        raise InputError(f"{path} is not a bundle: it has no {DESCRIPTION}; make one with edgeseg export")
+        problem = f"is not a bundle: it has no {DESCRIPTION}" if path.exists() else "does not exist"
+        raise InputError(f"{path} {problem}; make one with edgeseg export")
     try:
         table = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

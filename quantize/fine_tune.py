@@ -11,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from edgeseg.engine.checkpoint import pack_optimizer, unpack_optimizer
+from edgeseg.engine.memory import keep_freed_memory
 from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.calibrate import calibrate
 from edgeseg.quantize.divergence import distillation_loss
@@ -113,6 +114,7 @@ def fine_tune(
         InputError: `batches` ends before the last step, or has no labels where the recipe wants them.
         CheckError: The loss is not finite; the message holds the step.
     """
+    keep_freed_memory()
     tuning = Tuning(prepared, teacher, recipe, held_out=held_out, label_loss=label_loss)
     if saving and saving.start:
         tuning.restore(saving.start)

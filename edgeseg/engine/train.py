@@ -25,6 +25,7 @@ from edgeseg.engine.checkpoint import load_checkpoint, load_weights, pack_optimi
 from edgeseg.engine.distill import Teacher, load_teacher
 from edgeseg.engine.distributed import sum_over_processes, synchronise_norms
 from edgeseg.engine.evaluate import evaluate_metrics, torch_predictor
+from edgeseg.engine.memory import keep_freed_memory
 from edgeseg.engine.norms import batch_norms, copy_statistics, settle_norms
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.losses.registry import build_loss
@@ -120,6 +121,7 @@ class Trainer:
         Raises:
             CheckError: The loss is not finite; step and image ids are named.
         """
+        keep_freed_memory()
         if self.fabric.is_global_zero:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "config.json").write_text(json.dumps(config_to_dict(self.config), indent=2) + "\n")

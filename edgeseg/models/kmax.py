@@ -119,6 +119,7 @@ class KMeansLayer(QueryRows):
     def __init__(self, pixel_channels: int, size: tuple[int, int], config: ModelConfig) -> None:
         super().__init__(config)
         dim = config.query_dim
+        self.size, self.takes_mean = size, config.kmeans_update == "mean"
         self.pixel_in = ConvNorm(pixel_channels, dim, relu=False)
         self.position: PositionEmbedding | FrozenPosition = PositionEmbedding(dim, size)
         self.query_in = LinearNorm(dim, dim, relu=True)
@@ -146,7 +147,7 @@ class KMeansLayer(QueryRows):
         return KMeansStep(self.relu(queries + self.ffn(queries)), q, logits, embedding)
 
     def update(self, p: torch.Tensor, q: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """What the pixels tell the queries: the sum of the values of those that a query is the best for.
+        """What the pixels tell a query: sum or mean of the values of those that it is the best for.
 
         Args:
             p: (B, D, h, w) pixel features.
@@ -156,9 +157,20 @@ class KMeansLayer(QueryRows):
         Returns:
             (B N, D).
         """
-        update = torch.bmm(self.assign(logits.detach()), self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
+        mine = self.assign(logits.detach())
+        update = torch.bmm(mine, self.value(p).flatten(2).transpose(1, 2))  # (B, N, D)
+        if self.takes_mean:
+            update = update / self.count(mine).clamp(min=1.0)
         result: torch.Tensor = self.update_out(self.update_norm(update.flatten(0, 1)))
         return result
+
+    def count(self, mine: torch.Tensor) -> torch.Tensor:
+        """(B, N, P) zeros and ones -> (B, N, 1) ones of each, by operators that are delegated; the same everywhere.
+
+        Runtimes round a mean differently: only the whole number behind it is one.
+        """
+        shares = mine.reshape(-1, self.num_queries, *self.size).mean((2, 3), keepdim=True)
+        return torch.ceil(shares * float(math.prod(self.size)) - 0.5).reshape(-1, self.num_queries, 1)
 
     def attend(self, q: torch.Tensor) -> torch.Tensor:
         """Self-attention among an image's queries, (B N, D) -> (B N, D)."""

@@ -122,3 +122,5 @@ def test_the_verb_wants_a_folder_for_a_project(platform: str, capsys: pytest.Cap
 def test_the_verb_refuses_what_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["app", "web", str(tmp_path)]) == 2
     assert "is not a bundle" in capsys.readouterr().err
+    assert main(["app", "web", str(tmp_path / "none")]) == 2
+    assert "none does not exist; make one with edgeseg export" in capsys.readouterr().err

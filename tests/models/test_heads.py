@@ -27,6 +27,8 @@ from tests.models.two_pictures import CATEGORIES, IS_THING, MERGE, SIZE, answers
 
 SEMANTIC = {"lraspp", "deeplab_v3plus"}
 """Heads that do not tell things apart."""
+LEARNT = [*((head,) for head in HEADS), ("kmax", "mean")]
+"""Arguments of `learnt`."""
 
 
 @pytest.fixture(autouse=True)
@@ -59,15 +61,15 @@ def test_the_seed_decides_every_weight(head: str) -> None:
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_two_pictures_are_learnt_by_heart(head: str) -> None:
+@pytest.mark.parametrize("network", LEARNT, ids=" ".join)
+def test_two_pictures_are_learnt_by_heart(network: tuple[str, ...]) -> None:
     """Nine labelled pixels in ten get their category; heads of instances reach PQ 0.7."""
-    batch, model = two_pictures(), learnt(head)
+    batch, model = two_pictures(), learnt(*network)
     rows = batch.label_map[:, 2::4, 2::4].numpy().astype(np.int32)
     truth = np.stack([table.numpy()[own] for table, own in zip(batch.categories, rows, strict=True)])
     labelled = rows >= 0
     assert (regions(model)[labelled] == truth[labelled]).mean() > 0.9
-    if head in SEMANTIC:
+    if network[0] in SEMANTIC:
         return
     comparison, quality = Comparison(CATEGORIES), PanopticQuality(CATEGORIES)
     for table, own, class_logits, mask_logits in zip(batch.categories, rows, *answers(model), strict=True):
@@ -93,14 +95,16 @@ def test_segments_beyond_the_slots_are_counted_and_training_goes_on(head: str) -
     assert model.head.beyond_slots(torch.tensor([3])) == 0
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_ptq_makes_integers_that_still_know_the_pictures_and_come_back_from_their_state(head: str) -> None:
-    model, image = learnt(head), two_pictures().image.float()
+@pytest.mark.parametrize("network", LEARNT, ids=" ".join)
+def test_ptq_makes_integers_that_still_know_the_pictures_and_come_back_from_their_state(
+    network: tuple[str, ...],
+) -> None:
+    model, image = learnt(*network), two_pictures().image.float()
     quantized = quantize(model, RECIPES["int8-ptq"], calibration=[image])
     assert (regions(quantized) == regions(model)).mean() > 0.9
     deployed = deploy(quantized)
     torch.testing.assert_close(answers(deployed).mask_logits, answers(quantized).mask_logits, atol=1e-3, rtol=1e-3)
-    again = prepare(learnt(head), RECIPES["int8-ptq"], image[:1])
+    again = prepare(learnt(*network), RECIPES["int8-ptq"], image[:1])
     again.load_state_dict(quantized.state_dict())
     set_phase(again, "train")
     assert torch.equal(answers(again).mask_logits, answers(quantized).mask_logits)
@@ -113,21 +117,21 @@ WHOLE = pytest.mark.skipif("EDGESEG_MATRIX" not in os.environ, reason="EDGESEG_M
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("runtime_name", runtime_names())
 @pytest.mark.parametrize(
-    "head", [head if head == ModelConfig().head else pytest.param(head, marks=WHOLE) for head in HEADS]
+    "network", [n if n[0] == ModelConfig().head else pytest.param(n, marks=WHOLE) for n in LEARNT], ids=" ".join
 )
-def test_every_runtime_gives_torchs_picture(head: str, runtime_name: str, tmp_path: Path) -> None:
+def test_every_runtime_gives_torchs_picture(network: tuple[str, ...], runtime_name: str, tmp_path: Path) -> None:
     runtime = get_runtime(runtime_name)
     if not is_available(runtime):
         pytest.skip(f"pip install 'edgeseg[{runtime.pip_extra}]'")
     pictures = two_pictures().image.permute(0, 2, 3, 1).numpy()
-    float_network = fold(learnt(head), torch.zeros(1, 3, *SIZE))
-    int8_network = deploy(quantize(learnt(head), RECIPES["int8-ptq"], calibration=[two_pictures().image.float()]))
-    for precision, network, floor in (("float32", float_network, 0.998), ("int8", int8_network, 0.95)):
-        graph = DeployedGraph(network, merge="app", config=MERGE, is_thing=IS_THING)
+    float_network = fold(learnt(*network), torch.zeros(1, 3, *SIZE))
+    int8_network = deploy(quantize(learnt(*network), RECIPES["int8-ptq"], calibration=[two_pictures().image.float()]))
+    for precision, graph_module, floor in (("float32", float_network, 0.998), ("int8", int8_network, 0.95)):
+        graph = DeployedGraph(graph_module, merge="app", config=MERGE, is_thing=IS_THING)
         path = tmp_path / f"{precision}{runtime.suffix}"
         runtime.convert(export_program(graph, runtime, SIZE), OUTPUT_NAMES["app"], path, precision=precision)
         predict = runtime.load(path)
-        wanted = answers(network)
+        wanted = answers(graph_module)
         for image, picture in enumerate(pictures):
             outputs = predict(picture[None])
             maps = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -75,6 +76,31 @@ def test_assignment_marks_the_largest_slot_of_every_pixel_and_all_that_tie() -> 
     logits = torch.tensor([[[3.0, 1.0, -5.0, 2.0], [2.0, 1.5, -5.0, 2.0], [-1.0, 1.4999, -6.0, 1.0]]])
     expected = torch.tensor([[[1.0, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 0]]])
     assert torch.equal(layer.assign(logits), expected)
+
+
+@pytest.mark.parametrize("update", ["sum", "mean"])
+def test_a_query_is_told_of_the_pixels_that_it_is_the_best_for(update: Literal["sum", "mean"]) -> None:
+    layer = KMeansLayer(8, (2, 3), replace(ModelConfig(), num_queries=3, kmeans_update=update)).eval()
+    told: list[torch.Tensor] = []
+    layer.update_norm.register_forward_pre_hook(lambda _, arguments: told.append(arguments[0]))
+    best = torch.tensor([0, 2, 0, 0, 2, 0])  # nothing for the slot between
+    logits = torch.nn.functional.one_hot(best, 3).T[None].float()
+    pixels = torch.rand(1, 128, 2, 3)
+    with torch.no_grad():
+        layer.update(pixels, torch.zeros(3, 128), logits)
+        values = layer.value(pixels)[0].flatten(1).T  # (P, D)
+    for slot, row in enumerate(told[0]):
+        mine = values[best == slot]
+        expected = mine.sum(0) / (max(len(mine), 1) if update == "mean" else 1)
+        torch.testing.assert_close(row, expected)
+
+
+def test_pixels_are_counted_exactly_whatever_a_mean_rounds() -> None:
+    layer = KMeansLayer(8, (80, 80), replace(ModelConfig(), num_queries=64))
+    mine = (torch.rand(1, 64, 6400) < torch.linspace(0, 1, 64)[None, :, None]).float()
+    assert torch.equal(layer.count(mine), mine.sum(2, keepdim=True))
+    nearly = mine * (1 + 2e-6)  # thirty roundings of a float32
+    assert torch.equal(layer.count(nearly), mine.sum(2, keepdim=True))
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ def train(head: str, steps: int, *, seed: int = 0, lr: float = 1e-2, **changes: 
 
 
 @functools.cache
-def learnt(head: str) -> SlotsModel:
+def learnt(head: str, kmeans_update: str = "sum") -> SlotsModel:
     """A deployed network that knows the two pictures, its norms' statistics being theirs; do not change it."""
-    model = train(head, {"panoptic_deeplab": 160}.get(head, 80))
+    model = train(head, {"panoptic_deeplab": 160}.get(head, 80), kmeans_update=kmeans_update)
     with torch.no_grad():
         for norm in (m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))):
             norm.momentum = 0.5

@@ -7,7 +7,9 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from edgeseg.export.program import _give_each_user_its_dequantize
+from edgeseg.models import build_model
 from edgeseg.quantize import ActivationQuantizer, QuantLinear, Recipe, calibrate, deploy, prepare
+from tests.models.two_pictures import IS_THING, config
 from tests.quantize.tiny import SIZE, Chain, TinySlots, images, warmed
 
 PTQ = Recipe(name="test")
@@ -37,6 +39,19 @@ def prepared(model: nn.Module, recipe: Recipe = PTQ) -> fx.GraphModule:
 def grid_of(graph: fx.GraphModule, node: fx.Node) -> nn.Module:
     assert node.op == "call_module"
     return graph.get_submodule(str(node.target))
+
+
+def test_means_of_pixels_need_no_wider_range_than_the_pixels() -> None:
+    """Of sums the largest segment's decides the range, and 8 bits leave nothing of small ones."""
+    steps = {}
+    for update in ("sum", "mean"):
+        torch.manual_seed(0)
+        model = warmed(build_model(config("kmax", kmeans_update=update), IS_THING, SIZE).deployable())
+        graph = prepared(model, FULL)
+        (told,) = graph.get_submodule("head.layers.1.update_out.0").input_grid
+        steps[update] = float(told.scale) / float(graph.get_submodule("grid_head_layers_1_value_0").scale)
+    assert steps["mean"] < 1.05
+    assert steps["sum"] > 10
 
 
 def test_all_that_is_concatenated_shares_one_grid() -> None:
