@@ -27,6 +27,7 @@ from edgeseg.cli_pack import pack, unpack
 from edgeseg.cli_quantize import quantize
 from edgeseg.cli_train import ablate, pseudo_label
 from edgeseg.config import Config, config_names, load_config, nearest
+from edgeseg.full_disk import FULL_DISK
 from edgeseg.structures import CheckError, InputError
 
 
@@ -163,10 +164,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"no verb {argv[0]!r}{nearest(argv[0], list(VERBS))}; there are {', '.join(VERBS)}")
         result = VERBS[argv[0]](argv[1:])
     except (InputError, CheckError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        if as_json:
-            print(json.dumps({"error": str(error)}))
-        return 2 if isinstance(error, InputError) else 1
+        return _refuse(str(error), as_json=as_json, code=2 if isinstance(error, InputError) else 1)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        return _refuse(f"{error}; make room and call again", as_json=as_json, code=2)
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return 130  # as a shell reports SIGINT
@@ -176,6 +178,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if failed:
             print(f"{PROGRAM}: {failed}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _refuse(reason: str, *, as_json: bool, code: int) -> int:
+    print(f"{PROGRAM}: {reason}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"error": reason}))
+    return code
 
 
 def _readable(argv: Sequence[str], result: Result) -> str:

@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from edgeseg.full_disk import FULL_DISK, not_written
 from edgeseg.structures import InputError
 
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""No space on the device, in the user's quota, for a file of this size."""
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -42,11 +41,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
                 shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         if error.errno in FULL_DISK:
-            free = shutil.disk_usage(next(parent for parent in out.absolute().parents if parent.exists())).free
-            raise InputError(
-                f"{out} was not written: {error.strerror} ({free / 2**20:.0f} MiB are free there now); make room, or "
-                "give another --out"
-            ) from error
+            raise not_written(out, error) from error
         if error.errno in _REFUSED and str(error.filename or "").startswith(str(out.parent)):
             raise InputError(f"{out} cannot be written: {error.strerror}; give another --out") from error
         raise

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from edgeseg.export.graph import DeployedGraph
-from edgeseg.export.place import FULL_DISK
 from edgeseg.export.plan import Job
 from edgeseg.export.runtimes import Runtime, require_converter
+from edgeseg.full_disk import FULL_DISK
 from edgeseg.structures import CheckError
 
 _LONGEST_SUM = 1024  # cells

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from edgeseg.config import Config, config_from_dict, config_to_dict, nearest
+from edgeseg.full_disk import FULL_DISK, not_written
 from edgeseg.models import SlotsModel, build_model
 from edgeseg.structures import Category, InputError
 
@@ -75,6 +76,9 @@ def save_checkpoint(
         step: Optimiser steps done.
         metrics: Last evaluation.
         extra: Plain values kept in the header.
+
+    Raises:
+        InputError: The disk is full; what was at `path` stays.
     """
     header = {
         "format": FORMAT,
@@ -87,13 +91,19 @@ def save_checkpoint(
     flat = {
         f"{group}/{name}": t.detach().cpu().contiguous() for group, part in tensors.items() for name, t in part.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    content = save(flat, metadata={"edgeseg": json.dumps(header)})  # save_file makes files that only the owner can read
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file(flat, aside, metadata={"edgeseg": json.dumps(header)})
-        with aside.open("rb") as handle:
-            os.fsync(handle.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(aside, path)
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise not_written(path, error) from error
+        raise
     finally:
         aside.unlink(missing_ok=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,16 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     assert (checkpoint.config, checkpoint.categories, checkpoint.step) == (tiny(), CATEGORIES, 7)
     for name, tensor in checkpoint.model().state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
+
+
+@pytest.mark.parametrize("mask, mode", [(0o022, 0o644), (0o077, 0o600)])
+def test_who_may_read_a_checkpoint_is_up_to_the_umask(mask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        write(tmp_path / "best.safetensors")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "best.safetensors").stat().st_mode) == mode
 
 
 @settings(max_examples=30, deadline=None)
@@ -75,7 +87,7 @@ def test_a_failed_write_leaves_the_old_checkpoint_and_no_scraps(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"best\.safetensors was not written: No space left"):
         write(path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

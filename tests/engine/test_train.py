@@ -23,6 +23,7 @@ from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.engine.train import Trainer, make_fabric
 from edgeseg.structures import CheckError, InputError
 from tests.engine.conftest import tiny
+from tests.small_disk import run_on_a_small_disk
 
 
 def run(config: Config, samples: PanopticFolder, out: Path, *, resume: bool = False) -> Trainer:
@@ -115,6 +116,18 @@ def test_a_signal_writes_a_checkpoint_and_exits_clean(number: int, street: Path,
     assert result["interrupted"] is True
     assert load_checkpoint(tmp_path, prefer="last").step == result["step"] >= 2
     assert "--resume" in err
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(street: Path, tmp_path: Path) -> None:
+    """Room for the first checkpoint and not for the next beside it."""
+    command = [sys.executable, "-m", "edgeseg", "train", "street", "--data.root", str(street), "--out", str(tmp_path)]
+    command += ["--train.steps", "4", "--train.save-every", "2", "--data.image-size", "64", "64", "--quiet"]
+    done = run_on_a_small_disk(tmp_path, 30_000, command)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert ".safetensors was not written: No space left on device" in line
+    assert done.stdout.split() == ["config.json", "last.safetensors", "metrics.jsonl"]
 
 
 def test_a_score_on_a_part_of_the_images_does_not_keep_out_the_one_on_all(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 
 from edgeseg.export.place import whole_folder
 from edgeseg.structures import InputError
+from tests.small_disk import run_on_a_small_disk
 
 MAIN = "import sys, edgeseg.bench.spec_bundle, edgeseg.cli; sys.exit(edgeseg.cli.main(sys.argv[1:]))"
 """The command line, with the small backbone of `small_run` registered."""
@@ -84,15 +84,7 @@ def test_a_signal_while_a_child_converts_ends_both_and_leaves_nothing(
 @pytest.mark.parametrize("kib", [64, 700, 1100])
 def test_a_full_disk_is_one_line_and_leaves_nothing(kib: int, small_run: Path, tmp_path: Path) -> None:
     """A file system of that size: full at the golden images, at the program to convert, and in the converter."""
-    if shutil.which("unshare") is None:
-        pytest.skip("a file system of its own needs unshare: apt-get install util-linux")
-    script = f'mount -t tmpfs -o size={kib}k tmpfs "$0" && "$@"; code=$?; ls -A "$0"; exit $code'
-    spaces = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(tmp_path)]
-    if subprocess.run([*spaces, "true"], capture_output=True).returncode != 0:
-        pytest.skip("this system lets nobody mount a file system of his own")
-    done = subprocess.run(
-        [*spaces, *export(small_run, tmp_path / "a.edgeseg", "--quiet")], capture_output=True, text=True
-    )
+    done = run_on_a_small_disk(tmp_path, kib, export(small_run, tmp_path / "a.edgeseg", "--quiet"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert "a.edgeseg was not written: No space left on device" in done.stderr
