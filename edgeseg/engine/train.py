@@ -41,8 +41,14 @@ class Task(nn.Module):
         super().__init__()
         self.model, self.loss, self.teacher = model, loss, teacher
 
-    def forward(self, batch: Batch, generators: Sequence[torch.Generator]) -> dict[str, torch.Tensor]:
-        """Weighted loss terms and their "total"."""
+    def forward(self, fields: dict[str, Any], generators: Sequence[torch.Generator]) -> dict[str, torch.Tensor]:
+        """Weighted loss terms and their "total".
+
+        Args:
+            fields: Of a `Batch`: Fabric looks into what it hands over, and takes no frozen dataclass.
+            generators: One for each image.
+        """
+        batch = Batch(**fields)
         image = batch.image.float().contiguous(memory_format=torch.channels_last)
         answer = self.model.forward_training(image)
         terms: dict[str, torch.Tensor] = self.loss(answer, batch, generators)
@@ -180,7 +186,7 @@ class Trainer:
         if self.norms_are_frozen:
             for norm in batch_norms(self.model):
                 norm.eval()
-        terms = self.task(self._to_device(batch), self._generators(len(batch.image_ids)))
+        terms = self.task(vars(self._to_device(batch)), self._generators(len(batch.image_ids)))
         values = {name: float(value) for name, value in self.fabric.all_reduce(_detached(terms)).items()}  # type: ignore[union-attr]
         if not math.isfinite(values["total"]):
             bad = ", ".join(f"{name} = {value}" for name, value in values.items() if not math.isfinite(value))

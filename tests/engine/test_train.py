@@ -21,6 +21,7 @@ from edgeseg.data.coco_panoptic import PanopticFolder
 from edgeseg.engine.checkpoint import load_checkpoint
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.engine.train import Trainer, make_fabric
+from edgeseg.models import HEADS
 from edgeseg.structures import CheckError, InputError
 from tests.engine.conftest import tiny
 from tests.small_disk import run_on_a_small_disk
@@ -116,6 +117,22 @@ def test_a_signal_writes_a_checkpoint_and_exits_clean(number: int, street: Path,
     assert result["interrupted"] is True
     assert load_checkpoint(tmp_path, prefer="last").step == result["step"] >= 2
     assert "--resume" in err
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_half_precision_has_the_loss_of_the_whole_one_and_leaves_the_weights_alone(
+    head: str, samples: PanopticFolder, tmp_path: Path
+) -> None:
+    """bfloat16 has 8 significant bits: the first loss, of the same weights, may differ in the third digit."""
+    config = tiny(steps=2)
+    config = replace(config, model=replace(config.model, head=head))
+    half = replace(config, train=replace(config.train, precision="bf16-mixed"))
+    run(config, samples, tmp_path / "float32")
+    trained = run(half, samples, tmp_path / "bf16")
+    first, first_half = losses(tmp_path / "float32")[0], losses(tmp_path / "bf16")[0]
+    assert first_half != first
+    assert first_half == pytest.approx(first, rel=0.02)
+    assert all(value.dtype == torch.float32 for value in trained.model.parameters())
 
 
 @pytest.mark.slow
