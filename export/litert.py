@@ -56,6 +56,7 @@ class LiteRT:
         from litert_torch.quantize.pt2e_quantizer import PT2EQuantizer, get_symmetric_quantization_config
         from litert_torch.quantize.quant_config import QuantConfig
 
+        from edgeseg.export.litert_constants import keep_apart
         from edgeseg.export.litert_products import in_two_batches
 
         quant_config = None
@@ -64,6 +65,7 @@ class LiteRT:
             static = get_symmetric_quantization_config(is_per_channel=True)
             quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static))
         in_two_batches(program.graph_module)
+        keep_apart(program)
         (image,) = program.example_inputs[0]
         litert_torch.convert(program.module(), (image,), quant_config=quant_config).export(str(path))
         if precision == "float16":
