@@ -27,11 +27,12 @@ COMMAND_LINE_ROOMS = (
     "train",
 )
 COMMAND_LINE = ("edgeseg/cli.py", *(f"edgeseg/cli_{name}.py" for name in COMMAND_LINE_ROOMS))
-COMMAND_LINE_KNOWS = {*(f"cli_{name}" for name in COMMAND_LINE_ROOMS), "config", "structures"}
+COMMAND_LINE_KNOWS = {*(f"cli_{name}" for name in COMMAND_LINE_ROOMS), "config", "full_disk", "structures"}
 ORDER = ["core", "quantize", "export", "bench"]
 INNER = {
     "structures": 0,
     "config": 1,
+    "full_disk": 1,
     "data": 2,
     "display": 2,
     "losses": 2,

@@ -39,7 +39,7 @@ def test_street_sees_scenes_that_it_was_not_trained_on(tmp_path: Path) -> None:
     predictor = torch_predictor(checkpoint.model().deployable(), checkpoint.config.merge, checkpoint.categories)
     val = open_dataset(tmp_path / "street", "val", "auto")
     result = evaluate(predictor, val, size=(128, 128), categories=checkpoint.categories)
-    assert result.all.pq > 0.5  # 0.616 on the 120 scenes of its own val split
+    assert result.all.pq > 0.6  # 0.679 on the 200 scenes of its own val split
 
 
 def test_nuclei_answers_a_segment_for_a_bright_disc_on_black() -> None:
