@@ -112,6 +112,8 @@ class Trainer:
         self.clock.step, self.clock.seconds, self.best_pq = checkpoint.step, state["seconds"], state["best_pq"]
         self.norms_are_frozen = state.get("norms_are_frozen", False)  # files from before it have none
         self.metrics = checkpoint.metrics
+        if self.fabric.is_global_zero and (log := self.out / "metrics.jsonl").exists():
+            os.truncate(log, log.read_bytes().rfind(b"\n") + 1)  # a full disk or a kill leaves half a line
 
     def fit(self, train: Samples, val: Samples, *, quiet: bool = False) -> dict[str, Any]:
         """Trains to the end of the schedule, or until a signal asks to stop.

@@ -119,6 +119,14 @@ def test_a_signal_writes_a_checkpoint_and_exits_clean(number: int, street: Path,
     assert "--resume" in err
 
 
+def test_half_a_line_that_a_kill_left_in_the_log_is_dropped(samples: PanopticFolder, tmp_path: Path) -> None:
+    run(tiny(steps=2), samples, tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 3, "to')
+    run(tiny(steps=2), samples, tmp_path, resume=True)
+    assert len(losses(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_half_precision_has_the_loss_of_the_whole_one_and_leaves_the_weights_alone(
     head: str, samples: PanopticFolder, tmp_path: Path
