@@ -150,6 +150,7 @@ class Tuning:
         self.recipe, self.held_out = recipe, held_out
         self.objective = _Objective(teacher, recipe, label_loss)
         self.join_step = int(recipe.qat_steps * recipe.qat_free_fraction)
+        self.has_grids = any(isinstance(module, ActivationQuantizer) for module in prepared.modules())
         self.step = 0
         prepared.requires_grad_(True)
         self.optimizer = _optimizer(prepared, recipe)
@@ -170,7 +171,7 @@ class Tuning:
         _set_blend(self.prepared, self._blend())
         for group in self.optimizer.param_groups:
             group["lr"] = group["size"] * self.recipe.qat_lr * _warm_cosine(self.step / self.recipe.qat_steps)
-        value = self.objective(self.prepared, batch, next(self.prepared.parameters()).device)
+        value = self._loss(batch)
         if not bool(torch.isfinite(value)):
             raise CheckError(
                 f"quantization-aware training: loss {value.item()} at step {self.step}; "
@@ -221,6 +222,13 @@ class Tuning:
             self.best = Best(self.prepared, self.objective.teacher, self.held_out)
             self.best.step, self.best.lowest = snapshot.best[0], snapshot.best[1:]
             self.best.state = snapshot.tensors["best"]
+
+    def _loss(self, batch: torch.Tensor | Batch) -> torch.Tensor:
+        device = next(self.prepared.parameters()).device
+        is_free = self.step < self.join_step or not self.has_grids
+        is_half = is_free and self.recipe.qat_precision == "bf16-mixed"
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_half):
+            return self.objective(self.prepared, batch, device)
 
     def _join_activations(self) -> None:
         with self.average.in_place():

@@ -54,6 +54,9 @@ class Recipe:
     """Part of the steps in which weights go over from 8 bits to fewer, as a mean of both that shifts with the steps."""
     qat_ema_decay: float = 0.0
     """Of the running average of the weights, which is then what is kept; 0 keeps the weights themselves."""
+    qat_precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Of products while activations are not rounded; grids take float32. bf16-mixed is faster where the processor has
+    bfloat16 instructions (docs/training.md)."""
     qat_label_weight: float = 0.0
     """Weight of the labels' loss beside the divergence from the float network. Heads without a loss on slots alone are
     trained by the divergence only."""
@@ -83,6 +86,11 @@ class Recipe:
             (
                 self.ternary or self.weight_bits < 8 or not self.qat_gradual_fraction,
                 f"qat_gradual_fraction = {self.qat_gradual_fraction}, but weights have 8 bits from the start",
+            ),
+            (
+                not self.activation_bits or self.qat_free_fraction or self.qat_precision == "32-true",
+                f"qat_precision = {self.qat_precision!r}, but activations have grids from the start, which take "
+                "float32; raise qat_free_fraction",
             ),
             (
                 not self.activation_bits or self.qat_gradual_fraction <= self.qat_free_fraction,

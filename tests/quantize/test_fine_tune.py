@@ -26,6 +26,7 @@ RECIPES = {
     "free, then best averages": replace(INT4, qat_free_fraction=0.5, qat_ema_decay=0.7),
     "learned steps": replace(INT4, learned_weight_steps=True, learned_activation_steps=True),
     "gradually ternary": replace(INT4, ternary="twn", qat_gradual_fraction=0.6, qat_free_fraction=0.7),
+    "half precision while free": replace(INT4, qat_free_fraction=0.5, qat_precision="bf16-mixed"),
 }
 
 
@@ -125,6 +126,23 @@ def test_the_share_of_the_new_grid_grows_with_the_steps() -> None:
     assert seen == pytest.approx([min(1.0, step / 4.8) for step in range(STEPS)])
 
 
+@pytest.mark.parametrize("free_fraction", [0.0, 0.5])
+def test_products_are_half_precision_until_activations_have_grids(free_fraction: float) -> None:
+    """Weights alone: throughout. Seen at the output of a convolution, step by step; checks between steps and what is
+    trained are float32."""
+    recipe = replace(INT4, qat_free_fraction=free_fraction, activation_bits=8 if free_fraction else 0)
+    recipe = replace(recipe, qat_precision="bf16-mixed")
+    model, seen = warmed(TinySlots()), list[torch.dtype]()
+    tuning = Tuning(prepare(model, recipe, CALIBRATION[0][:1]), model, recipe, held_out=CALIBRATION)
+    tuning.prepared.get_submodule("lateral").register_forward_hook(lambda _m, _x, out: seen.append(out.dtype))
+    for step in range(STEPS):
+        seen.clear()
+        tuning.take(images(4, seed=1000 + step))
+        is_free = step < STEPS / 2 or not free_fraction
+        assert (torch.bfloat16 in seen) == is_free, step
+    assert {value.dtype for value in tuning.prepared.parameters()} == {torch.float32}
+
+
 def test_average_is_the_geometric_series_of_what_it_saw() -> None:
     """1, then 2 and 4 with decay 0.5: (1 + 2) / 2 = 1.5, (1.5 + 4) / 2 = 2.75."""
     network = nn.Linear(1, 1, bias=False)
@@ -147,6 +165,7 @@ def test_average_is_the_geometric_series_of_what_it_saw() -> None:
         ({"qat_steps": 10, "qat_gradual_fraction": 0.5}, "weights have 8 bits from the start"),
         ({"qat_steps": 10, "weight_bits": 4, "qat_gradual_fraction": 0.5}, "ranges would be measured on weights still"),
         ({"qat_ema_decay": 0.9}, "do nothing without training"),
+        ({"qat_steps": 10, "qat_precision": "bf16-mixed"}, "activations have grids from the start"),
         ({"learned_weight_steps": True}, "do nothing without training"),
         ({"qat_steps": 10, "learned_activation_steps": True, "activation_bits": 0}, "activations stay float"),
         ({"qat_steps": 10, "qat_ema_decay": 1.0}, "qat_ema_decay = 1.0; 0 to below 1"),
