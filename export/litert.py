@@ -57,6 +57,7 @@ class LiteRT:
         from litert_torch.quantize.quant_config import QuantConfig
 
         from edgeseg.export.litert_constants import keep_apart
+        from edgeseg.export.litert_means import mean_by_rows
         from edgeseg.export.litert_products import in_two_batches
 
         quant_config = None
@@ -64,6 +65,7 @@ class LiteRT:
             # The quantizer itself never runs: its presence switches the converter to static q/dq.
             static = get_symmetric_quantization_config(is_per_channel=True)
             quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static))
+        mean_by_rows(program.graph_module)
         in_two_batches(program.graph_module)
         keep_apart(program)
         (image,) = program.example_inputs[0]
