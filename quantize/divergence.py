@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
+from torch import nn
 
 from edgeseg.losses.distillation import divergence
 from edgeseg.structures import Slots
@@ -17,6 +21,33 @@ def distillation_loss(student: Slots, teacher: Slots) -> torch.Tensor:
     pixels = divergence(student.mask_logits, teacher.mask_logits, dim=1)
     slots = divergence(student.class_logits, teacher.class_logits, dim=2)
     return pixels.mean() + slots.mean()
+
+
+def assignment_loss(student: Sequence[torch.Tensor], teacher: Sequence[torch.Tensor]) -> torch.Tensor:
+    """KL divergence from the teacher over slots at each pixel, mean over pixels, summed over k-means layers.
+
+    A layer assigns a pixel to its best slot, and no gradient passes that choice: without a goal of its own, what
+    makes the choice stays as it was rounded, while all before it is trained.
+
+    Args:
+        student: (B, N, P) logits of each layer.
+        teacher: The same numbers in any shape.
+    """
+    pairs = zip(student, teacher, strict=True)
+    return sum((divergence(s, t.reshape(s.shape), dim=1).mean() for s, t in pairs), start=torch.zeros(()))
+
+
+@contextmanager
+def outputs_of(network: nn.Module, names: Sequence[str]) -> Iterator[list[torch.Tensor]]:
+    """The outputs of its modules of these names, in the order of their calls."""
+    outputs: list[torch.Tensor] = []
+    modules = [network.get_submodule(name) for name in names]
+    hooks = [module.register_forward_hook(lambda _module, _args, output: outputs.append(output)) for module in modules]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @torch.no_grad()

@@ -12,9 +12,10 @@ from torch import fx, nn
 
 from edgeseg.engine.checkpoint import pack_optimizer, unpack_optimizer
 from edgeseg.engine.memory import keep_freed_memory
+from edgeseg.models.kmax import assigning_products
 from edgeseg.quantize.activations import ActivationQuantizer
 from edgeseg.quantize.calibrate import calibrate
-from edgeseg.quantize.divergence import distillation_loss
+from edgeseg.quantize.divergence import assignment_loss, distillation_loss, outputs_of
 from edgeseg.quantize.kept import Average, Best, State
 from edgeseg.quantize.modules import IntegerLayer, set_phase
 from edgeseg.quantize.recipes import Recipe
@@ -249,14 +250,16 @@ class _Objective:
     def __init__(self, teacher: nn.Module, recipe: Recipe, label_loss: LabelLoss | None) -> None:
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.label_weight, self.label_loss = recipe.qat_label_weight, label_loss
+        self.assigning = [f"{name}.norm" for name in assigning_products(teacher)]  # by their logits
 
     def __call__(self, student: nn.Module, batch: torch.Tensor | Batch, device: torch.device) -> torch.Tensor:
         image = batch.image.float() if isinstance(batch, Batch) else batch
         image = image.to(device, memory_format=torch.channels_last)
-        with torch.no_grad():
+        with torch.no_grad(), outputs_of(self.teacher, self.assigning) as wanted:
             target = self.teacher(image)
-        slots = student(image)
-        value = distillation_loss(slots, target)
+        with outputs_of(student, self.assigning) as found:
+            slots = student(image)
+        value = distillation_loss(slots, target) + assignment_loss(found, wanted)
         if self.label_weight:
             if self.label_loss is None or not isinstance(batch, Batch):
                 raise InputError("the recipe's qat_label_weight is above 0, but the batches have no labels")

@@ -107,6 +107,17 @@ class QueryRows(nn.Module):
         return rows.reshape(-1, self.num_heads * width)
 
 
+def assigning_products(model: nn.Module) -> list[str]:
+    """Names of the mask products that layers assign pixels by; no gradient of the slots passes an assignment."""
+    return [
+        f"{name}.{part}"
+        for name, layer in model.named_modules()
+        if isinstance(layer, QueryRows)
+        for part, child in layer.named_children()
+        if isinstance(child, MaskProduct)
+    ]
+
+
 class KMeansLayer(QueryRows):
     """One k-means cross-attention, self-attention and feed-forward step over the queries.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgeseg.metrics.overlap import Comparison
 from edgeseg.metrics.panoptic_quality import PanopticQuality
 from edgeseg.models import HEADS, build_model
 from edgeseg.quantize import RECIPES, deploy, prepare, quantize, set_phase
+from edgeseg.quantize.fine_tune import Tuning
 from edgeseg.quantize.fold import fold
 from edgeseg.structures import Category, InputError, Segment
 from edgeseg.tasks import TASKS
@@ -108,6 +110,17 @@ def test_ptq_makes_integers_that_still_know_the_pictures_and_come_back_from_thei
     again.load_state_dict(quantized.state_dict())
     set_phase(again, "train")
     assert torch.equal(answers(again).mask_logits, answers(quantized).mask_logits)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_quantization_aware_training_reaches_every_weight(head: str) -> None:
+    """An assignment lets no gradient through: what k-means layers assign by has a goal of its own."""
+    model, image = learnt(head), two_pictures().image.float()
+    recipe = replace(RECIPES["ternary"], qat_label_weight=0.0)
+    tuning = Tuning(prepare(model, recipe, image[:1]), model, recipe, held_out=())
+    tuning.take(image)
+    weights = {name: value for name, value in tuning.prepared.named_parameters() if name.endswith("weight")}
+    assert [name for name, value in weights.items() if value.grad is None or not value.grad.any()] == []
 
 
 WHOLE = pytest.mark.skipif("EDGESEG_MATRIX" not in os.environ, reason="EDGESEG_MATRIX=1 exports every head everywhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import fx, nn
 
 from edgeseg.quantize import QuantConv2d, Recipe, calibrate, prepare, quantize
+from edgeseg.quantize.divergence import assignment_loss
 from edgeseg.quantize.fine_tune import Saving, Snapshot, Tuning
 from edgeseg.quantize.kept import Average
 from edgeseg.quantize.qat import check_grids
@@ -34,6 +36,7 @@ def train(recipe: Recipe, *, first: int = 0, saving: Saving | None = None, seed:
     def label_loss(slots: Slots, batch: object) -> torch.Tensor:
         return slots.class_logits.square().mean()
 
+    torch.manual_seed(seed)
     model = warmed(TinySlots(), seed=seed)
     batches = (labelled(images(4, seed=1000 + step)) for step in range(first, STEPS))
     return quantize(
@@ -141,6 +144,16 @@ def test_products_are_half_precision_until_activations_have_grids(free_fraction:
         is_free = step < STEPS / 2 or not free_fraction
         assert (torch.bfloat16 in seen) == is_free, step
     assert {value.dtype for value in tuning.prepared.parameters()} == {torch.float32}
+
+
+def test_layers_are_pulled_to_their_teachers_assignment() -> None:
+    """KL((1/2, 1/2) || (1/4, 3/4)) = ln 2 - ln 3 / 2, KL((1/2, 1/2) || (1/2, 1/2)) = 0; the mean over two pixels."""
+    student = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]]).log()  # (1, 2 slots, 2 pixels)
+    teacher = torch.zeros(1, 1, 2, 2)
+    apart = (math.log(2) - math.log(3) / 2) / 2
+    assert assignment_loss([student], [teacher]).item() == pytest.approx(apart)
+    assert assignment_loss([student, student], [teacher, student]).item() == pytest.approx(apart)
+    assert assignment_loss([], []).item() == 0.0
 
 
 def test_average_is_the_geometric_series_of_what_it_saw() -> None:
