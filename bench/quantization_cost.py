@@ -172,7 +172,7 @@ def _continued(checkpoint: Checkpoint, recipe: Recipe, train: Samples) -> Predic
     fine_tune(
         network,
         model,
-        replace(recipe, qat_free_fraction=0.0, qat_gradual_fraction=0.0),
+        replace(recipe, activation_bits=0, learned_activation_steps=False, qat_free_fraction=0, qat_gradual_fraction=0),
         training_batches(checkpoint, train, first=0, steps=recipe.qat_steps),
         held_out=(),
         label_loss=label_loss_of(checkpoint),
