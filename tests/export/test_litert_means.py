@@ -70,6 +70,7 @@ def test_a_squeeze_between_grids_is_not_rounded_and_does_not_cut_the_graph(tmp_p
     """As an int8 pooling over tiles it did both."""
     pytest.importorskip("litert_torch")
     runtime = get_runtime("litert")
+    torch.manual_seed(0)
     pixels = F.interpolate(images(4, seed=1), SIZE, mode="bilinear")
     prepared = prepare(warmed(Squeezed()), Recipe(name="test"), pixels[:1])
     calibrate(prepared, [pixels])
