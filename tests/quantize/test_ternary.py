@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from edgeseg.quantize import (
+    RECIPES,
     ActivationQuantizer,
     QuantConv2d,
     Recipe,
@@ -135,3 +136,9 @@ def test_a_recipe_of_ones_own_comes_from_a_toml_file(tmp_path: Path) -> None:
     taken.write_text("")
     with pytest.raises(InputError, match=r"int8\.toml: 'int8' is taken"):
         find_recipe(str(taken))
+
+
+def test_the_short_recipe_of_the_docs_is_the_named_one_but_for_steps_and_precision() -> None:
+    path = Path(__file__).parents[2] / "docs" / "recipes" / "ternary-bf16.toml"
+    short, named = find_recipe(str(path)), RECIPES["ternary"]
+    assert short == replace(named, name="ternary-bf16", qat_steps=3000, qat_precision="bf16-mixed")
