@@ -151,7 +151,6 @@ class Tuning:
         self.recipe, self.held_out = recipe, held_out
         self.objective = _Objective(teacher, recipe, label_loss)
         self.join_step = int(recipe.qat_steps * recipe.qat_free_fraction)
-        self.has_grids = any(isinstance(module, ActivationQuantizer) for module in prepared.modules())
         self.step = 0
         prepared.requires_grad_(True)
         self.optimizer = _optimizer(prepared, recipe)
@@ -226,7 +225,7 @@ class Tuning:
 
     def _loss(self, batch: torch.Tensor | Batch) -> torch.Tensor:
         device = next(self.prepared.parameters()).device
-        is_free = self.step < self.join_step or not self.has_grids
+        is_free = self.step < self.join_step or not self.recipe.activation_bits
         is_half = is_free and self.recipe.qat_precision == "bf16-mixed"
         with torch.autocast(device.type, torch.bfloat16, enabled=is_half):
             return self.objective(self.prepared, batch, device)
