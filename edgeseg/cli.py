@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
-        print(verb_list(PROGRAM, VERBS))
+        _show(verb_list(PROGRAM, VERBS))
         return 0 if argv else 2
     if argv[0] == "--version":
         from importlib.metadata import version
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130  # as a shell reports SIGINT
     failed = result.get("failed")  # a check that has a whole document to show for it
     if int(os.environ.get("RANK", "0")) == 0:
-        print(json.dumps(result.get(LIST, result)) if as_json else _readable(argv, result))
+        _show(json.dumps(result.get(LIST, result)) if as_json else _readable(argv, result))
         if failed:
             print(f"{PROGRAM}: {failed}", file=sys.stderr)
     return 1 if failed else 0
@@ -183,8 +183,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refuse(reason: str, *, as_json: bool, code: int) -> int:
     print(f"{PROGRAM}: {reason}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": reason}))
+        _show(json.dumps({"error": reason}))
     return code
+
+
+def _show(text: str) -> None:
+    """On standard output; a reader who has seen enough and left, such as `head`, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what Python would flush at its end
 
 
 def _readable(argv: Sequence[str], result: Result) -> str:

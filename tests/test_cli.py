@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -243,6 +245,19 @@ def test_an_error_is_also_a_json_document_where_one_was_asked_for(run: Run) -> N
     code, out, err = run("eval", "nowhere", "--json")
     assert code == 2
     assert json.loads(out)["error"] in err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["models", "list", "--json"]])
+def test_a_reader_who_leaves_early_is_no_error(arguments: list[str]) -> None:
+    """`edgeseg ... | head`: no traceback, and the verb's own exit code."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeseg", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        words = child.stderr.read()
+    assert (child.returncode, words) == (0, "")
 
 
 def test_models_lists_names_parameters_and_macs(run: Run) -> None:
