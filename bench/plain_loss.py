@@ -36,7 +36,7 @@ class Truth:
 def plain_loss(
     predictions: Sequence[Prediction], batch: Batch, generators: Sequence[torch.Generator], config: LossConfig
 ) -> torch.Tensor:
-    """The total of `KMaxLoss`, without weights for small things.
+    """The total of `KMaxLoss` with softmax masks and the published gate, without weights for small things.
 
     Args:
         predictions: One per depth, the final one first.

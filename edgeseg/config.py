@@ -89,8 +89,16 @@ class ModelConfig:
 class LossConfig:
     """kMaX losses and the two ReMaX relaxations."""
 
+    mask_activation: Literal["softmax", "sigmoid"] = "softmax"
+    """How masks are trained: a pixel's slots against each other, as kMaX-DeepLab does, or each slot for itself, as the
+    networks that ReMaX was made for."""
     remask: bool = True
     """ReMask: gate mask logits by a training-only semantic head."""
+    remask_layers: int = 0
+    """Only the masks of that many k-means layers, from the first, are gated; 0 = of all."""
+    remask_gate: Literal["sigmoid", "softmax"] = "sigmoid"
+    """What makes probabilities of the two logits whose product is the gate: sigmoid as published, or softmax, by which
+    both are trained."""
     reclass: bool = True
     """ReClass: soften class targets by the overlap with the predicted mask."""
     reclass_eta: float = 0.1
@@ -131,6 +139,13 @@ class LossConfig:
     """Weight of the divergence from the teacher's categories."""
     distill_temperature: float = 1.0
     """Divides the logits of both; above 1 the less likely masks and categories count more."""
+
+    def __post_init__(self) -> None:
+        """Refuses relaxations that are none."""
+        if not 0 <= self.reclass_eta <= 1:
+            raise InputError(f"reclass_eta = {self.reclass_eta}; 0 to 1 is possible")
+        if self.remask_layers < 0:
+            raise InputError(f"remask_layers = {self.remask_layers}; it must not be negative (0 = all layers)")
 
 
 @dataclass(frozen=True)

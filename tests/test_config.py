@@ -39,6 +39,8 @@ def test_a_path_a_tuple_and_an_absent_value_survive_the_round_trip() -> None:
         ("[train]\nlr = nan", "train: lr = nan; it must be above 0"),
         ("[train]\nfrozen_norms_fraction = 20", r"train: frozen_norms_fraction = 20\.0; 0 to below 1 is possible"),
         ("[train]\neval_every = -1", "train: eval_every = -1; it must not be negative"),
+        ("[loss]\nreclass_eta = 1.5", r"x\.toml: loss: reclass_eta = 1\.5; 0 to 1 is possible"),
+        ("[loss]\nremask_layers = -1", "loss: remask_layers = -1; it must not be negative"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_file_key_and_rule(text: str, message: str, tmp_path: Path) -> None:

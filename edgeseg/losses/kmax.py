@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgeseg.config import LossConfig
-from edgeseg.losses.matching import match
+from edgeseg.losses.matching import match, to_probability
 from edgeseg.losses.small_things import small_thing_weights
 from edgeseg.losses.targets import Targets, pad_labels, targets_at, widened
 from edgeseg.structures import IGNORE, Batch, Prediction, Slots
@@ -59,33 +59,35 @@ class KMaxLoss(nn.Module):
         """
         labels = pad_labels(batch.categories)
         height, width = batch.label_map.shape[1:]
-        final = predictions[0].slots
-        slot_of = match(final, targets_at(batch.label_map, labels, size_of(final.mask_logits)))
+        config, final = self.config, predictions[0].slots
+        own = targets_at(batch.label_map, labels, size_of(final.mask_logits))
+        slot_of = match(final, own, config.mask_activation)
         terms: dict[str, torch.Tensor] = {}
-        for prediction in predictions:
+        for depth, prediction in enumerate(predictions):
             h, w = size_of(prediction.slots.mask_logits)
             size = max(h, height // COARSEST_LOSS_STRIDE), max(w, width // COARSEST_LOSS_STRIDE)
+            is_gated = config.remask and (config.remask_layers == 0 or depth <= config.remask_layers)
             compared = self.compare(
                 prediction.slots,
-                prediction.semantic_logits,
+                prediction.semantic_logits if is_gated else None,
                 targets_at(batch.label_map, labels, size),
                 slot_of,
                 size,
             )
             own = targets_at(batch.label_map, labels, (h, w))
-            compared["discrimination"] = self.config.discrimination_weight * discriminate(
-                prediction.embedding, own, self.config.discrimination_pixels, generators
+            compared["discrimination"] = config.discrimination_weight * discriminate(
+                prediction.embedding, own, config.discrimination_pixels, generators
             )
             if prediction.semantic_logits is not None:
                 weights = small_thing_weights(
                     own,
                     self.is_thing,
                     stride=height // h,
-                    max_area=self.config.small_thing_area,
-                    weight=self.config.small_thing_weight,
+                    max_area=config.small_thing_area,
+                    weight=config.small_thing_weight,
                 )
                 semantic = semantic_loss(prediction.semantic_logits, own, weights)
-                compared["semantic"] = self.config.semantic_weight * semantic
+                compared["semantic"] = config.semantic_weight * semantic
             for name, value in compared.items():
                 terms[name] = terms[name] + value if name in terms else value
         terms["total"] = torch.stack(list(terms.values())).sum()
@@ -103,33 +105,44 @@ class KMaxLoss(nn.Module):
         """
         size = size_of(slots.mask_logits)
         targets = targets_at(batch.label_map, pad_labels(batch.categories), size)
-        terms = self.compare(slots, None, targets, match(slots, targets), size)
+        slot_of = match(slots, targets, self.config.mask_activation)
+        terms = self.compare(slots, None, targets, slot_of, size)
         return torch.stack(list(terms.values())).sum()
 
     def compare(
         self,
         slots: Slots,
-        semantic_logits: torch.Tensor | None,
+        gating_logits: torch.Tensor | None,
         targets: Targets,
         slot_of: torch.Tensor,
         size: tuple[int, int],
     ) -> dict[str, torch.Tensor]:
-        """Class, dice and mask-id terms of one depth at the resolution of `targets`."""
+        """Class, dice and mask-id terms of one depth at the resolution of `targets`.
+
+        Args:
+            slots: The depth's.
+            gating_logits: (B, K + 1, h, w) semantics that ReMask gates the masks by; None = the masks as they are.
+            targets: Labels.
+            slot_of: (B, M) slot of each segment.
+            size: Resolution of `targets`.
+        """
         config = self.config
         class_logits = widened(slots.class_logits)
         logits = resize(widened(slots.mask_logits), size).flatten(2)  # (B, N, P)
-        plain = logits
-        if config.remask and semantic_logits is not None:
-            logits = remask(logits, class_logits, resize(widened(semantic_logits), size).flatten(2))
-        log_probability = logits.log_softmax(1)
+        plain = logits.detach()
+        if gating_logits is not None:
+            semantics = resize(widened(gating_logits), size).flatten(2)
+            logits = remask(logits, class_logits, semantics, config.remask_gate)
         slot_rows = slot_of.gather(1, targets.rows.clamp(min=0)).masked_fill(~targets.valid, IGNORE)  # (B, P)
-        dice, void_share = mask_agreement(log_probability.exp(), slot_rows, targets.valid)
+        probability, mask_costs = mask_cross_entropy(logits, slot_rows, config.mask_activation)
+        dice, void_share = mask_agreement(probability, slot_rows, targets.valid)
 
         labels = slot_labels(slot_of, targets.labels, class_logits.shape[1], self.num_categories)  # (B, N)
         matched = labels != self.num_categories
         wanted = F.one_hot(labels, self.num_categories + 1).to(class_logits.dtype)
         if config.reclass:
-            wanted = reclass(wanted, plain, targets, config.reclass_eta)
+            masks = to_probability(plain, config.mask_activation)
+            wanted = reclass(wanted, masks, targets, config.reclass_eta)
         class_log_probability = class_logits.log_softmax(2)
         class_probability = class_log_probability.gather(2, labels.unsqueeze(2)).squeeze(2).exp().detach()
 
@@ -140,15 +153,36 @@ class KMaxLoss(nn.Module):
         )
         class_term = -(wanted * class_log_probability).sum(2) * weight
         dice_term = torch.where(matched, (1 - dice) * class_probability.clamp(min=config.min_weight), 0)
-        picked = -log_probability.gather(1, slot_rows.clamp(min=0).unsqueeze(1)).squeeze(1)
         return {
             "class": config.class_weight * class_term.mean(),
             "dice": config.dice_weight * POSITIVE_WEIGHT * dice_term.mean(),
-            "mask_id": config.mask_id_weight * mean_where(picked, slot_rows != IGNORE),
+            "mask_id": config.mask_id_weight * mean_where(mask_costs, slot_rows != IGNORE),
         }
 
 
-def remask(mask_logits: torch.Tensor, class_logits: torch.Tensor, semantic_logits: torch.Tensor) -> torch.Tensor:
+def mask_cross_entropy(
+    logits: torch.Tensor, slot_rows: torch.Tensor, activation: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masks, and what each pixel costs: among the slots, or as a yes or no of every slot, added up.
+
+    Args:
+        logits: (B, N, P).
+        slot_rows: (B, P) slot each pixel belongs to; what those of -1 cost means nothing.
+        activation: "softmax" or "sigmoid".
+
+    Returns:
+        (B, N, P) probabilities; (B, P) costs.
+    """
+    wanted = slot_rows.clamp(min=0).unsqueeze(1)
+    if activation == "softmax":
+        log_probability = logits.log_softmax(1)
+        return log_probability.exp(), -log_probability.gather(1, wanted).squeeze(1)
+    return logits.sigmoid(), F.softplus(logits).sum(1) - logits.gather(1, wanted).squeeze(1)
+
+
+def remask(
+    mask_logits: torch.Tensor, class_logits: torch.Tensor, semantic_logits: torch.Tensor, activation: str
+) -> torch.Tensor:
     """ReMask: mask logits grow where the semantic head agrees with the slot's classes.
 
     m + (sigmoid(p) sigmoid(m_sem)) * m, with no gradient through the factor.
@@ -157,25 +191,26 @@ def remask(mask_logits: torch.Tensor, class_logits: torch.Tensor, semantic_logit
         mask_logits: (B, N, P).
         class_logits: (B, N, K + 1).
         semantic_logits: (B, K + 1, P).
+        activation: Of the factor: "sigmoid" as published, or "softmax" over categories; then it is 1 at most.
     """
-    gate = torch.bmm(class_logits.sigmoid().detach(), semantic_logits.sigmoid().detach())
+    classes = to_probability(class_logits.transpose(1, 2), activation).transpose(1, 2)
+    gate = torch.bmm(classes.detach(), to_probability(semantic_logits, activation).detach())
     return mask_logits + gate * mask_logits
 
 
-def reclass(one_hot: torch.Tensor, mask_logits: torch.Tensor, targets: Targets, eta: float) -> torch.Tensor:
+def reclass(one_hot: torch.Tensor, masks: torch.Tensor, targets: Targets, eta: float) -> torch.Tensor:
     """ReClass: a slot's class target is softened by how much of each category its mask covers.
 
     y = eta w + (1 - eta w) one_hot, where w is the covered share of the category's pixels. The void column stays as it
-    is (unlabelled pixels say nothing), and a mask is the softmax over slots that the mask terms train.
+    is (unlabelled pixels say nothing).
 
     Args:
         one_hot: (B, N, K + 1) targets.
-        mask_logits: (B, N, P), without ReMask.
+        masks: (B, N, P) probabilities, without ReMask and without gradient.
         targets: Labels at the masks' resolution.
         eta: Strength.
     """
     columns = one_hot.shape[2]
-    masks = mask_logits.detach().softmax(1)
     semantics = targets.categories(columns - 1)  # (B, P)
     index = semantics.unsqueeze(1).expand_as(masks)
     covered = torch.zeros_like(one_hot).scatter_add_(2, index, masks)
@@ -191,7 +226,7 @@ def mask_agreement(
     """Dice of every slot with the pixels that belong to it, and its share on ignored pixels.
 
     Args:
-        probability: (B, N, P) softmax over slots.
+        probability: (B, N, P) of the masks.
         slot_rows: (B, P) slot each pixel belongs to, -1 = none.
         valid: (B, P) labelled pixels.
 

@@ -10,7 +10,7 @@ from edgeseg.structures import IGNORE, Slots
 
 
 @torch.no_grad()
-def match(slots: Slots, targets: Targets) -> torch.Tensor:
+def match(slots: Slots, targets: Targets, activation: str = "softmax") -> torch.Tensor:
     """Pairs each segment with one slot: the pairs maximise dice x probability of the segment's category.
 
     Segments without a pixel at the targets' resolution are left out; where an image has more segments than slots, the
@@ -19,11 +19,12 @@ def match(slots: Slots, targets: Targets) -> torch.Tensor:
     Args:
         slots: Logits whose masks have the targets' resolution.
         targets: Labels.
+        activation: How masks are trained, "softmax" over slots or each slot's "sigmoid".
 
     Returns:
         (B, M) int64 slot of each segment, -1 for a segment without one.
     """
-    probability = slots.mask_logits.flatten(2).float().softmax(1) * targets.valid.unsqueeze(1)  # (B, N, P)
+    probability = to_probability(slots.mask_logits.flatten(2).float(), activation) * targets.valid.unsqueeze(1)
     num_segments = targets.labels.shape[1]
     rows = torch.where(targets.valid, targets.rows, num_segments).unsqueeze(1).expand_as(probability)
     overlap = probability.new_zeros(*probability.shape[:2], num_segments + 1).scatter_add_(2, rows, probability)
@@ -40,3 +41,8 @@ def match(slots: Slots, targets: Targets) -> torch.Tensor:
         picked_slots, picked_columns = linear_sum_assignment(image_score[:, columns].numpy(), maximize=True)
         slot_of[image, columns[torch.as_tensor(picked_columns)]] = torch.as_tensor(picked_slots)
     return slot_of.to(targets.labels.device)
+
+
+def to_probability(logits: torch.Tensor, activation: str) -> torch.Tensor:
+    """(B, N, P) logits -> probabilities: the "softmax" of the N at a place, or the "sigmoid" of each."""
+    return logits.softmax(1) if activation == "softmax" else logits.sigmoid()

@@ -100,9 +100,15 @@ def slow_semantic(logits: torch.Tensor, batch: Batch, config: LossConfig, is_thi
     return add({"semantic": config.semantic_weight * mean(costs)})
 
 
-def slow_match(masks: Array, classes: Array, rows: Rows, categories: Sequence[int]) -> dict[int, int]:
+def mask_probability(masks: Array, config: LossConfig) -> Array:
+    return softmax(masks) if config.mask_activation == "softmax" else sigmoid(masks)
+
+
+def slow_match(
+    masks: Array, classes: Array, rows: Rows, categories: Sequence[int], config: LossConfig
+) -> dict[int, int]:
     """Row -> slot: the best of all ways to give each row that has a cell a slot, or each slot a row if rows abound."""
-    probability, present = softmax(masks), [m for m in range(len(categories)) if (rows == m).any()]
+    probability, present = mask_probability(masks, config), [m for m in range(len(categories)) if (rows == m).any()]
     score = {}
     for n, m in itertools.product(range(len(masks)), present):
         overlap = probability[n][rows == m].sum()
@@ -124,15 +130,17 @@ def slow_slots_terms(
     categories: Sequence[int],
     slot_of: dict[int, int],
     config: LossConfig,
+    depth: int,
 ) -> tuple[float, float, float]:
-    """Class, dice and mask-id terms of one image at one depth; everything at the resolution of `rows`."""
+    """Class, dice and mask-id terms of one image at one depth (0 the final one); all at the resolution of `rows`."""
     num_slots, void = len(masks), classes.shape[1] - 1
     relaxed = masks.copy()
-    if config.remask and semantic is not None:
+    if config.remask and semantic is not None and (config.remask_layers == 0 or depth <= config.remask_layers):
+        act = sigmoid if config.remask_gate == "sigmoid" else softmax
         for n in range(num_slots):
-            gate = sum(sigmoid(classes[n, c]) * sigmoid(semantic[c]) for c in range(void + 1))
+            gate = sum(act(classes[n])[c] * act(semantic)[c] for c in range(void + 1))
             relaxed[n] = masks[n] + gate * masks[n]
-    probability, plain = softmax(relaxed), softmax(masks)
+    probability, plain = mask_probability(relaxed, config), mask_probability(masks, config)
     valid = rows >= 0
     class_costs, dice_costs = [], []
     for n in range(num_slots):
@@ -154,11 +162,14 @@ def slow_slots_terms(
             weight = 0.75 * max(dice, config.min_weight)
             dice_costs.append((1 - dice) * max(p[label], config.min_weight))
         class_costs.append(-(wanted * np.log(p)).sum() * weight)
-    pixels = [
-        -math.log(probability[slot_of[int(rows[y, x])], y, x])
-        for y, x in np.ndindex(rows.shape)
-        if int(rows[y, x]) in slot_of
-    ]
+    pixels = []
+    for y, x in np.ndindex(rows.shape):
+        if int(rows[y, x]) not in slot_of:
+            continue
+        own = slot_of[int(rows[y, x])]
+        pixels.append(-math.log(probability[own, y, x]))
+        if config.mask_activation == "sigmoid":
+            pixels[-1] -= sum(math.log(1 - probability[n, y, x]) for n in range(num_slots) if n != own)
     return mean(class_costs), mean(dice_costs), mean(pixels)
 
 
@@ -199,8 +210,8 @@ def slow_kmax(
     for b in range(num):
         classes, masks = arrays[0][0][b], arrays[0][1][b]  # type: ignore[index]
         rows = rows_at(batch.label_map[b], height // masks.shape[1])
-        matches.append(slow_match(masks, classes, rows, batch.categories[b].tolist()))
-    for classes, masks, embedding, semantic in arrays:
+        matches.append(slow_match(masks, classes, rows, batch.categories[b].tolist(), config))
+    for depth, (classes, masks, embedding, semantic) in enumerate(arrays):
         stride = height // masks.shape[2]  # type: ignore[union-attr]
         shared = min(stride, 8)  # masks of coarser layers are compared at stride 8
         for b in range(num):
@@ -215,6 +226,7 @@ def slow_kmax(
                 categories,
                 matches[b],
                 config,  # type: ignore[arg-type,index]
+                depth,
             )
             terms["class"] += config.class_weight * class_term / num
             terms["dice"] += 0.75 * config.dice_weight * dice_term / num

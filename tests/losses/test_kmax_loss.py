@@ -97,14 +97,14 @@ def test_remask_is_the_published_formula() -> None:
     for n in range(2):
         for x in range(3):
             gate = sum(float(p[0, n, c].sigmoid() * s[0, c, x].sigmoid()) for c in range(4))
-            assert float(remask(m, p, s)[0, n, x]) == pytest.approx(float(m[0, n, x]) * (1 + gate), rel=1e-5)
+            assert float(remask(m, p, s, "sigmoid")[0, n, x]) == pytest.approx(float(m[0, n, x]) * (1 + gate), rel=1e-5)
 
 
 def test_remask_sends_no_gradient_into_the_semantic_head_or_the_classes() -> None:
     m = torch.ones(1, 2, 3, requires_grad=True)
     p = torch.ones(1, 2, 4, requires_grad=True)
     s = torch.ones(1, 4, 3, requires_grad=True)
-    remask(m, p, s).sum().backward()
+    remask(m, p, s, "softmax").sum().backward()
     assert m.grad is not None
     assert p.grad is None
     assert s.grad is None
@@ -119,7 +119,7 @@ def test_reclass_softens_by_the_covered_share_of_each_category() -> None:
         areas=torch.tensor([[2.0, 1.0]]),
     )
     one_hot = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])  # K = 2 and void
-    soft = reclass(one_hot, torch.zeros(1, 2, 4), targets, eta=0.2)
+    soft = reclass(one_hot, torch.full((1, 2, 4), 0.5), targets, eta=0.2)
     expected = torch.tensor([[[1.0, 0.1, 0.0], [0.1, 0.1, 1.0]]])  # 0.1 = eta / 2; 0.1 + 0.9 * 1 = 1
     torch.testing.assert_close(soft, expected, atol=1e-5, rtol=0)
 

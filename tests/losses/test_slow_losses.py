@@ -111,7 +111,18 @@ def test_loss_equals_the_papers_equations_in_loops(head: str, batch: Any) -> Non
     agree(build_loss(head, config, IS_THING)(output, batch(), generators()), slow(head, output, batch(), config))
 
 
-@pytest.mark.parametrize("switches", [{"remask": False}, {"reclass": False}, {"reclass_eta": 0.7, "min_weight": 1e-5}])
+@pytest.mark.parametrize(
+    "switches",
+    [
+        {"remask": False},
+        {"reclass": False},
+        {"reclass_eta": 0.7, "min_weight": 1e-5},
+        {"mask_activation": "sigmoid"},
+        {"mask_activation": "sigmoid", "remask": False, "reclass": False},
+        {"remask_layers": 1},
+        {"remask_gate": "softmax", "mask_activation": "sigmoid"},
+    ],
+)
 def test_kmax_loss_equals_it_with_every_relaxation_on_and_off(switches: dict[str, Any]) -> None:
     config = LossConfig(**switches)
     output = mask_decoder(torch.Generator().manual_seed(2), num_slots=5)
