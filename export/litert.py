@@ -57,7 +57,7 @@ class LiteRT:
         from litert_torch.quantize.quant_config import QuantConfig
 
         from edgeseg.export.litert_constants import keep_apart
-        from edgeseg.export.litert_means import mean_by_rows
+        from edgeseg.export.litert_means import mean_by_rows, pool_by_convolution
         from edgeseg.export.litert_products import in_two_batches
 
         quant_config = None
@@ -66,6 +66,7 @@ class LiteRT:
             static = get_symmetric_quantization_config(is_per_channel=True)
             quant_config = QuantConfig(pt2e_quantizer=PT2EQuantizer().set_global(static))
         mean_by_rows(program.graph_module)
+        pool_by_convolution(program.graph_module)
         in_two_batches(program.graph_module)
         keep_apart(program)
         (image,) = program.example_inputs[0]
