@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import Annotated, Any, TypeVar
 
 import tyro
@@ -58,7 +58,8 @@ def parse(cls: type[T], argv: Sequence[str], verb: str, default: T | None = None
             return tyro.cli(cls, args=list(argv), prog=f"{PROGRAM} {verb}", **extra)  # type: ignore[no-any-return,call-overload]
     except SystemExit as stop:
         if stop.code:
-            raise InputError(f"{_first_complaint(said.getvalue())}; see {PROGRAM} {verb} --help") from None
+            complaint = _first_complaint(said.getvalue()) + _switch_hint(argv)
+            raise InputError(f"{complaint}; see {PROGRAM} {verb} --help") from None
         raise
 
 
@@ -79,6 +80,15 @@ def verb_list(program: str, verbs: Mapping[str, Verb]) -> str:
     """The help of a command that has verbs: one line each."""
     lines = [f"usage: {program} VERB ...   ({program} VERB --help for its options)", ""]
     return "\n".join(lines + [f"  {name:<12} {verb.__doc__}" for name, verb in verbs.items()])
+
+
+def _switch_hint(argv: Sequence[str]) -> str:
+    """For `--loss.remask False`: how a switch is spelt; else nothing."""
+    for option, value in pairwise(argv):
+        if option.startswith("--") and value.lower() in ("true", "false"):
+            group, dot, name = option.removeprefix("--").rpartition(".")
+            return f" (a switch takes no value: {option} or --{group}{dot}no-{name})"
+    return ""
 
 
 def _first_complaint(box: str) -> str:

@@ -101,6 +101,12 @@ def test_a_misspelt_option_gives_the_nearest_and_exits_with_2(run: Run) -> None:
     assert err.count("\n") == 1
 
 
+def test_a_switch_with_a_value_is_told_how_a_switch_is_spelt(run: Run) -> None:
+    code, out, err = run("train", "street", "--loss.remask", "False")
+    assert (code, out) == (2, "")
+    assert "a switch takes no value: --loss.remask or --loss.no-remask" in err
+
+
 def test_eval_prints_one_json_document_with_the_documented_keys(trained: tuple[Path, Path], run: Run) -> None:
     _, checkpoint = trained
     code, out, _ = run("eval", checkpoint, "--json")
