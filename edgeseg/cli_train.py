@@ -88,6 +88,9 @@ class PseudoLabelArgs:
     """Smallest class probability of stuff."""
     pixel_threshold: float = 0.5
     """Smallest probability that a pixel belongs to its segment."""
+    category_threshold: float = 0.9
+    """Smallest probability of a pixel's category, mean over the photo and its mirror images (those that the teacher was
+    trained with); 0 looks at the photo alone."""
     min_area: int = 16
     """Pixels of the network's input that a segment must keep."""
     min_labelled: float = 0.0
@@ -105,7 +108,12 @@ def pseudo_label(argv: Sequence[str]) -> Result:
     from edgeseg.engine.pseudo_label import Thresholds, find_photos, write_pseudo_labels
 
     thresholds = Thresholds(
-        args.thing_threshold, args.stuff_threshold, args.pixel_threshold, args.min_area, args.min_labelled
+        args.thing_threshold,
+        args.stuff_threshold,
+        args.pixel_threshold,
+        args.category_threshold,
+        args.min_area,
+        args.min_labelled,
     )
     checkpoint = load_checkpoint(args.checkpoint)
     with progress("labelling", len(find_photos(args.photos)), quiet=args.output.quiet) as advance:

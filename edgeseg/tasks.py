@@ -64,8 +64,7 @@ def category_regions(
 ) -> Merged:
     """A category for every pixel, things not told apart: what mIoU asks for.
 
-    A category's probability at a pixel is the sum over slots of theirs there times that of the category in them
-    (MaskFormer's semantic inference, arXiv 2107.06278, section 3.4). No threshold, no void.
+    The most probable one (`category_probability`). No threshold, no void.
 
     Args:
         class_logits: (N, K + 1), the last column is void.
@@ -83,9 +82,7 @@ def category_regions(
     num_categories = len(is_thing)
     if num_categories >= VOID_SLOT:
         raise InputError(f"{num_categories} categories do not fit the 8-bit map; ask for the panoptic task")
-    probability = softmax(class_logits.astype(np.float32, copy=False), axis=1)[:, :-1]  # (N, K)
-    masks = softmax(upsample_bilinear(mask_logits.astype(np.float32, copy=False), config.upsample), axis=0)
-    mixed = np.tensordot(probability, masks, axes=(0, 0))  # (K, H, W)
+    mixed = category_probability(class_logits, mask_logits, config.upsample)
     region = mixed.argmax(axis=0)
     area = np.bincount(region.ravel(), minlength=num_categories)
     certainty = np.bincount(region.ravel(), weights=mixed.max(axis=0).ravel(), minlength=num_categories)
@@ -94,6 +91,27 @@ def category_regions(
         np.where(area > 0, np.arange(num_categories), -1).astype(np.int32),
         (certainty / np.maximum(area, 1)).astype(np.float32),
     )
+
+
+def category_probability(
+    class_logits: NDArray[np.float32], mask_logits: NDArray[np.float32], upsample: int
+) -> NDArray[np.float32]:
+    """Sum over slots of a pixel's share in them times the category's probability in them.
+
+    Source: MaskFormer's semantic inference, arXiv 2107.06278, section 3.4.
+
+    Args:
+        class_logits: (N, K + 1), the last column is void.
+        mask_logits: (N, h, w).
+        upsample: Enlargement u.
+
+    Returns:
+        (K, h u, w u) float32; void has what is missing to 1.
+    """
+    probability = softmax(class_logits.astype(np.float32, copy=False), axis=1)[:, :-1]  # (N, K)
+    masks = softmax(upsample_bilinear(mask_logits.astype(np.float32, copy=False), upsample), axis=0)
+    mixed: NDArray[np.float32] = np.tensordot(probability, masks, axes=(0, 0))
+    return mixed
 
 
 TASKS: dict[TaskName, Callable[..., Merged]] = {

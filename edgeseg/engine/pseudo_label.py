@@ -1,7 +1,8 @@
 """Labels for photos that nobody labelled, from a trained network: what it is not sure of stays void.
 
-Source: Chen et al., "Naive-Student", arXiv 2005.10266 (predict labels, train on them and the real ones together,
-repeat). What differs here: thresholds on segments and pixels in place of the mean over scaled and mirrored copies.
+Source: Chen et al., "Naive-Student", arXiv 2005.10266 (predict labels from scaled and mirrored copies, train on them
+and the real ones together, repeat). What differs here: the copies are mirrored only, and decide what is believed, not
+what is predicted, because segments of two copies cannot be averaged; and what is not believed is void.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +28,11 @@ from edgeseg.data.placing import link_or_copy, written_aside
 from edgeseg.data.transforms import letterbox, unletterbox_map
 from edgeseg.engine.checkpoint import Checkpoint
 from edgeseg.engine.evaluate import require_same_categories
-from edgeseg.merge import LOGITS_STRIDE, merge_slots, merged_to_segments
+from edgeseg.merge import merge_slots, merged_to_segments
 from edgeseg.structures import VOID_SLOT, InputError, Merged, Segment, Slots
+from edgeseg.tasks import category_probability
+
+_FORWARD, _BACKWARD = slice(None), slice(None, None, -1)
 
 Label = tuple[NDArray[np.int32], tuple[Segment, ...]]
 """(H, W) segment ids with 0 = void, and their table."""
@@ -41,6 +46,7 @@ class Thresholds:
         thing: Smallest class probability of a thing.
         stuff: Smallest class probability of stuff.
         pixel: Smallest probability that a pixel belongs to its segment.
+        category: Smallest probability of a pixel's category, mean over the photo and its mirror images; 0 = any.
         min_area: Pixels of the network's input that a slot must keep.
         min_labelled: Share of a photo that must not be void; photos below it are left out.
     """
@@ -48,11 +54,12 @@ class Thresholds:
     thing: float
     stuff: float
     pixel: float
+    category: float
     min_area: int
     min_labelled: float
 
     def __post_init__(self) -> None:
-        for name in ("thing", "stuff", "pixel", "min_labelled"):
+        for name in ("thing", "stuff", "pixel", "category", "min_labelled"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"threshold {name} = {getattr(self, name)}: a value from 0 to 1 is wanted")
 
@@ -68,7 +75,7 @@ class Labeller:
     def __init__(self, checkpoint: Checkpoint, thresholds: Thresholds) -> None:
         self.model = checkpoint.model().deployable()
         self.categories, self.size = checkpoint.categories, checkpoint.config.data.image_size
-        self.pixel_threshold = thresholds.pixel
+        self.thresholds = thresholds
         self.merge = replace(
             checkpoint.config.merge,
             thing_threshold=thresholds.thing,
@@ -76,27 +83,62 @@ class Labeller:
             min_area=thresholds.min_area,
         )
         self.is_thing = np.array([category.is_thing for category in self.categories])
+        data = checkpoint.config.data
+        self.views = [
+            (up_down, left_right)
+            for up_down in (_FORWARD, _BACKWARD)[: 1 + data.flip_vertical]
+            for left_right in (_FORWARD, _BACKWARD)[: 1 + data.flip]
+        ]
 
-    @torch.inference_mode()
     def label(self, image: NDArray[np.uint8]) -> Label:
         """Labels a photo of any size.
 
         Args:
             image: (H, W, 3) uint8 RGB.
         """
-        fitted_image, fitted = letterbox(image, self.size)
-        slots: Slots = self.model(torch.from_numpy(fitted_image).permute(2, 0, 1)[None].float())
+        size = image.shape[0], image.shape[1]
+        slots, fitted = self._answer(image)
         class_logits, mask_logits = slots.class_logits[0].numpy(), slots.mask_logits[0]
         merged = merge_slots(class_logits, mask_logits.numpy(), config=self.merge, is_thing=self.is_thing)
-        sure = self._without_unsure(merged, certainty(mask_logits, merged, self.merge.upsample, self.is_thing))
-        slot_map = unletterbox_map(sure.slot_map, fitted, self.size, (image.shape[0], image.shape[1]))
-        return merged_to_segments(sure, slot_map, self.categories)
+        own = certainty(mask_logits, merged, self.merge.upsample, self.is_thing)
+        cells = np.arange(own.size).reshape(own.shape)
+        cell = unletterbox_map(cells, fitted, self.size, size)  # (H, W) cell of the maps that each pixel takes
+        slot_map = merged.slot_map.ravel()[cell]
+        believed = own.ravel()[cell] >= self.thresholds.pixel
+        if self.thresholds.category > 0:
+            category = merged.slot_category[np.where(slot_map == VOID_SLOT, 0, slot_map)]
+            believed &= self._agreement(image, category, cell) >= self.thresholds.category
+        slot_map = np.where(believed, slot_map, VOID_SLOT).astype(np.uint8)
+        input_area = np.bincount(slot_map.ravel(), minlength=VOID_SLOT + 1) * (math.prod(fitted) / math.prod(size))
+        slot_map[input_area[slot_map] < self.merge.min_area] = VOID_SLOT
+        return merged_to_segments(merged, slot_map, self.categories)
 
-    def _without_unsure(self, merged: Merged, certain: NDArray[np.float32]) -> Merged:
-        slot_map = np.where(certain >= self.pixel_threshold, merged.slot_map, VOID_SLOT).astype(np.uint8)
-        area = np.bincount(slot_map.ravel(), minlength=VOID_SLOT + 1) * (LOGITS_STRIDE // self.merge.upsample) ** 2
-        slot_map[area[slot_map] < self.merge.min_area] = VOID_SLOT
-        return merged._replace(slot_map=slot_map)
+    @torch.inference_mode()
+    def _answer(self, image: NDArray[np.uint8]) -> tuple[Slots, tuple[int, int]]:
+        """Slots of one photo, and what `letterbox` says of its size in them."""
+        fitted_image, fitted = letterbox(image, self.size)
+        slots: Slots = self.model(torch.from_numpy(fitted_image).permute(2, 0, 1)[None].float())
+        return slots, fitted
+
+    def _agreement(
+        self, image: NDArray[np.uint8], category: NDArray[np.int32], cell: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """(H, W) probability of each pixel's category among all, mean over the photo and its mirror images.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            category: (H, W) contiguous index.
+            cell: (H, W) cell of the maps that each pixel takes, which the mirrored pixel of a mirror image takes too.
+        """
+        agreement = np.zeros(category.shape, dtype=np.float32)
+        for view in self.views:
+            slots, _ = self._answer(np.ascontiguousarray(image[view]))
+            probability = category_probability(
+                slots.class_logits[0].numpy(), slots.mask_logits[0].numpy(), self.merge.upsample
+            ).reshape(len(self.categories), -1)
+            probability /= np.maximum(probability.sum(axis=0), 1e-6)
+            agreement += probability[category, cell[view]]
+        return agreement / np.float32(len(self.views))
 
 
 def certainty(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from edgeseg.models import build_model
 from edgeseg.structures import InputError, Merged, Slots
 from tests.engine.conftest import tiny
 
-BELIEVES_ALL = Thresholds(thing=0.0, stuff=0.0, pixel=0.0, min_area=1, min_labelled=0.0)
+BELIEVES_ALL = Thresholds(thing=0.0, stuff=0.0, pixel=0.0, category=0.0, min_area=1, min_labelled=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,9 @@ def test_certainty_is_the_softmax_over_slots_and_adds_up_over_slots_of_one_stuff
 
 def test_pixels_that_two_segments_claim_are_void(teacher: Checkpoint) -> None:
     """Left half: slot 0 alone. Right half: slots 0 and 1 alike, 0.5 each."""
-    labeller = Labeller(teacher, Thresholds(thing=0.5, stuff=0.5, pixel=0.6, min_area=1, min_labelled=0.0))
+    labeller = Labeller(
+        teacher, Thresholds(thing=0.5, stuff=0.5, pixel=0.6, category=0.0, min_area=1, min_labelled=0.0)
+    )
     thing = next(i for i, c in enumerate(teacher.categories) if c.is_thing)
     classes = torch.full((1, 2, len(teacher.categories) + 1), -9.0)
     classes[0, :, thing] = 9.0
@@ -77,6 +80,48 @@ def test_pixels_that_two_segments_claim_are_void(teacher: Checkpoint) -> None:
     assert [segment.category_id for segment in segments] == [teacher.categories[thing].id]
     assert (panoptic_map[:, :28] == 1).all()  # bilinear enlargement blurs four pixels on both sides of the middle
     assert (panoptic_map[:, 36:] == 0).all()
+
+
+def test_pixels_that_mirror_images_name_otherwise_are_void(teacher: Checkpoint) -> None:
+    """The network finds a thing in the left half of whatever it is shown, and stuff in the right one.
+
+    Mirrored, every pixel is in the other half: 1/2 a category. Rows 48 and below of the network's input are padding.
+    """
+    thing, stuff = (next(i for i, c in enumerate(teacher.categories) if c.is_thing is kind) for kind in (True, False))
+    classes = torch.full((1, 2, len(teacher.categories) + 1), -9.0)
+    classes[0, 0, thing], classes[0, 1, stuff] = 9.0, 9.0
+    masks = torch.zeros(1, 2, 16, 16)
+    masks[0, 0, :, :8], masks[0, 1, :, 8:] = 99.0, 99.0
+    for category, is_void in ((0.0, False), (0.4, False), (0.6, True)):
+        labeller = Labeller(teacher, replace(BELIEVES_ALL, category=category))
+        labeller.model = _Answers(Slots(classes, masks))  # type: ignore[assignment]
+        panoptic_map, segments = labeller.label(np.zeros((96, 128, 3), dtype=np.uint8))
+        assert (len(segments), (panoptic_map == 0).mean() == 1) == (0 if is_void else 2, is_void)
+
+
+def test_a_network_that_sees_through_mirrors_is_believed_everywhere(teacher: Checkpoint) -> None:
+    """Its answer is the photo's brightness, which turns with the photo: agreement is 1, at an odd size too."""
+    labeller = Labeller(teacher, replace(BELIEVES_ALL, category=0.99))
+    assert len(labeller.views) == 2
+    thing, stuff = (next(i for i, c in enumerate(teacher.categories) if c.is_thing is kind) for kind in (True, False))
+    labeller.model = _Brightness(len(teacher.categories), thing, stuff)  # type: ignore[assignment]
+    photo = np.zeros((50, 75, 3), dtype=np.uint8)
+    photo[:, :30] = 255
+    panoptic_map, segments = labeller.label(photo)
+    assert {s.category_id for s in segments} == {teacher.categories[i].id for i in (thing, stuff)}
+    assert {*panoptic_map[:, :24].ravel()} == {1}  # near the border the photo is blurred
+    assert {*panoptic_map[:, 36:].ravel()} == {2}
+
+
+class _Brightness(torch.nn.Module):
+    def __init__(self, num_categories: int, bright: int, dark: int) -> None:
+        super().__init__()
+        self.classes = torch.full((1, 2, num_categories + 1), -9.0)
+        self.classes[0, 0, bright], self.classes[0, 1, dark] = 9.0, 9.0
+
+    def forward(self, image: torch.Tensor) -> Slots:
+        bright = torch.nn.functional.avg_pool2d(image.mean(1, keepdim=True), 4) - 127.5
+        return Slots(self.classes, torch.cat([bright, -bright], 1))
 
 
 class _Answers(torch.nn.Module):
@@ -125,7 +170,7 @@ def test_real_labels_join_and_the_folder_trains(
 def test_a_photo_of_which_nothing_is_sure_is_left_out_and_named(
     teacher: Checkpoint, photos: Path, tmp_path: Path
 ) -> None:
-    sure_of_none = Thresholds(thing=1.0, stuff=1.0, pixel=0.0, min_area=1, min_labelled=0.0)
+    sure_of_none = Thresholds(thing=1.0, stuff=1.0, pixel=0.0, category=0.0, min_area=1, min_labelled=0.0)
     with pytest.raises(InputError, match="sure of nothing in the 3 photos"):
         write_pseudo_labels(teacher, photos, tmp_path / "out", sure_of_none)
     assert not (tmp_path / "out").exists()
