@@ -111,7 +111,7 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
     data = ReportData(
         title="edgeseg quickstart",
         summary=(
-            f"{config.model.backbone} with ReMaX training, {minutes:g} minutes on procedural street scenes, then int8 "
+            f"{config.model.backbone} under a k-means head, {minutes:g} minutes on procedural street scenes, then int8 "
             f"by quantization-aware training, exported to {len({a.runtime for a in bundle.artifacts})} runtimes."
         ),
         facts=_facts(trainer, bundle, spent),

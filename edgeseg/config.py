@@ -87,19 +87,19 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """kMaX losses and the two ReMaX relaxations."""
+    """kMaX losses and the two ReMaX relaxations, which are off where trainings are short (docs/relaxations.md)."""
 
     mask_activation: Literal["softmax", "sigmoid"] = "softmax"
     """How masks are trained: a pixel's slots against each other, as kMaX-DeepLab does, or each slot for itself, as the
     networks that ReMaX was made for."""
-    remask: bool = True
+    remask: bool = False
     """ReMask: gate mask logits by a training-only semantic head."""
     remask_layers: int = 0
     """Only the masks of that many k-means layers, from the first, are gated; 0 = of all."""
     remask_gate: Literal["sigmoid", "softmax"] = "sigmoid"
     """What makes probabilities of the two logits whose product is the gate: sigmoid as published, or softmax, by which
     both are trained."""
-    reclass: bool = True
+    reclass: bool = False
     """ReClass: soften class targets by the overlap with the predicted mask."""
     reclass_eta: float = 0.1
     """Strength of ReClass, 0..1."""

@@ -113,7 +113,7 @@ def test_a_reclass_of_strength_0_is_none_bit_by_bit() -> None:
         ("[axes]", r"axes is missing or empty"),
         ("[axes.x]\na = {}\n[[same]]\nwhere = {}", r"holds 'where' and 'as'"),
         (
-            "[axes.x]\na = {}\n[[same]]\nwhere = { loss.remask = true }"
+            "[axes.x]\na = { loss.remask = true }\n[[same]]\nwhere = { loss.remask = true }"
             "\nas = { loss.remask = false, loss.reclass_eta = 0.7 }"
             "\n[[same]]\nwhere = { loss.reclass_eta = 0.5 }\nas = { loss.remask = true, loss.reclass_eta = 0.1 }\n"
             "[[same]]\nwhere = { loss.reclass_eta = 0.7 }\nas = { loss.reclass_eta = 0.5 }",

@@ -87,7 +87,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_images(samples: PanopticF
 
 def test_resuming_with_another_config_names_what_differs(samples: PanopticFolder, tmp_path: Path) -> None:
     run(tiny(steps=1), samples, tmp_path)
-    other = replace(tiny(steps=1), loss=LossConfig(reclass=False))
+    other = replace(tiny(steps=1), loss=LossConfig(reclass=True))
     with pytest.raises(InputError, match=r"another loss\.reclass"):
         run(other, samples, tmp_path, resume=True)
 

@@ -163,7 +163,7 @@ def test_no_term_looks_at_void_pixels() -> None:
     for t in (masks, embedding, semantic):
         t[1, :, 4:, 4:] += torch.randn(t[1, :, 4:, 4:].shape, generator=torch.Generator().manual_seed(9))
     changed = Prediction(Slots(prediction.slots.class_logits, masks), embedding, semantic)
-    before, after = run([prediction], batch), run([changed], batch)
+    before, after = (run([p], batch, remask=True, reclass=True) for p in (prediction, changed))
     for name in ("dice", "mask_id", "discrimination", "semantic"):
         torch.testing.assert_close(before[name], after[name])
 
@@ -191,7 +191,7 @@ def test_an_image_of_nothing_but_void_is_survived() -> None:
 def test_the_mean_over_two_images_is_the_mean_of_each_alone() -> None:
     """So averaging gradients over processes equals one process with the whole batch."""
     batch, prediction = some_batch(), some_prediction(5, semantic=True)
-    whole = run([prediction], batch)
+    whole = run([prediction], batch, remask=True, reclass=True)
     alone = []
     for i in range(2):
         part = Batch(batch.image[i : i + 1], batch.label_map[i : i + 1], [batch.categories[i]], [i])
@@ -199,7 +199,7 @@ def test_the_mean_over_two_images_is_the_mean_of_each_alone() -> None:
         pick = slice(i, i + 1)
         slots = Slots(prediction.slots.class_logits[pick], prediction.slots.mask_logits[pick])
         one = Prediction(slots, prediction.embedding[pick], prediction.semantic_logits[pick])
-        alone.append(KMaxLoss(LossConfig(), [True] * K)([one], part, generators()[i : i + 1]))
+        alone.append(KMaxLoss(LossConfig(remask=True, reclass=True), [True] * K)([one], part, generators()[i : i + 1]))
     for name, value in whole.items():
         torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2)
 

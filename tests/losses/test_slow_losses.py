@@ -106,7 +106,9 @@ def agree(found: dict[str, torch.Tensor], wanted: dict[str, float]) -> None:
 @pytest.mark.parametrize("batch", [with_void, with_an_empty_image, crowded], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("head", LOSSES)
 def test_loss_equals_the_papers_equations_in_loops(head: str, batch: Any) -> None:
-    config = LossConfig(discrimination_pixels=20, small_thing_weight=3.0, small_thing_area=300)
+    config = LossConfig(
+        remask=True, reclass=True, discrimination_pixels=20, small_thing_weight=3.0, small_thing_area=300
+    )
     output = OUTPUT[head](torch.Generator().manual_seed(1))
     agree(build_loss(head, config, IS_THING)(output, batch(), generators()), slow(head, output, batch(), config))
 
@@ -124,7 +126,7 @@ def test_loss_equals_the_papers_equations_in_loops(head: str, batch: Any) -> Non
     ],
 )
 def test_kmax_loss_equals_it_with_every_relaxation_on_and_off(switches: dict[str, Any]) -> None:
-    config = LossConfig(**switches)
+    config = LossConfig(**{"remask": True, "reclass": True, **switches})
     output = mask_decoder(torch.Generator().manual_seed(2), num_slots=5)
     agree(
         build_loss("kmax", config, IS_THING)(output, with_void(), generators()),
