@@ -41,7 +41,8 @@ class TrainArgs:
     resume: bool = False
     """Continue from OUT/last.safetensors."""
     pretrained: str | None = None
-    """Short for --train.pretrained: a file of backbone weights; alone, those that are published (a download)."""
+    """Short for --train.pretrained: a trained checkpoint, or a file of backbone weights; alone, the weights that are
+    published for the backbone (a download)."""
     teacher: Path | None = None
     """Short for --train.teacher: a trained checkpoint to learn from beside the labels."""
     output: Flat = field(default_factory=Output)

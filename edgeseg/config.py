@@ -184,8 +184,8 @@ class TrainConfig:
     save_every: int = 500
     """Steps between `last` checkpoints."""
     pretrained: str | None = None
-    """Backbone weights to start from: `hub` for those that torchvision or timm publish (a download), or a .safetensors
-    or .pth file of them (read as tensors, never unpickled)."""
+    """What to start from: a trained checkpoint of edgeseg, of other categories too; or, for the backbone alone, `hub`
+    for what torchvision or timm publish (a download), or a .safetensors or .pth file of it (never unpickled)."""
     teacher: Path | None = None
     """Trained checkpoint to learn from beside the labels (docs/distillation.md)."""
 

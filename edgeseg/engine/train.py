@@ -28,9 +28,9 @@ from edgeseg.engine.evaluate import evaluate_metrics, torch_predictor
 from edgeseg.engine.memory import keep_freed_memory
 from edgeseg.engine.norms import batch_norms, copy_statistics, settle_norms
 from edgeseg.engine.schedule import Clock, learning_rate_factor
+from edgeseg.engine.start import start_from
 from edgeseg.losses.registry import build_loss
 from edgeseg.models import SlotsModel, build_model
-from edgeseg.models.pretrained import load_pretrained
 from edgeseg.structures import Batch, Category, CheckError, InputError
 
 
@@ -72,8 +72,9 @@ class Trainer:
         self.config, self.categories, self.out, self.fabric = config, categories, out, fabric
         torch.manual_seed(config.train.seed)
         model = build_model(config.model, [c.is_thing for c in categories], config.data.image_size)
+        self.start = ""
         if config.train.pretrained is not None:
-            load_pretrained(model, config.train.pretrained)
+            self.start = start_from(model, config.train.pretrained, config, categories)
         # Faster than contiguous on a CPU, in float32 and bfloat16 (bench/train_speed.py).
         model = model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model: SlotsModel = synchronise_norms(model)  # type: ignore[assignment]
@@ -134,6 +135,7 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "config.json").write_text(json.dumps(config_to_dict(self.config), indent=2) + "\n")
         show = quiet or not self.fabric.is_global_zero
+        say(self.start, quiet=show or not self.start or self.clock.step > 0)
         with self._catching_signals(), TrainingDisplay(self.out.name, quiet=show) as display:
             self.clock.start()
             samples = CachedSamples(train)

@@ -85,6 +85,15 @@ def test_combinations_that_are_the_same_network_are_one_cell() -> None:
         assert len(read_ablation(ABLATIONS / f"{name}.toml").cells()) == 24
 
 
+@pytest.mark.parametrize("path", sorted(ABLATIONS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_committed_file_says_how_it_is_run_and_crosses_its_axes_with_seeds(path: Path) -> None:
+    ablation = read_ablation(path)
+    assert f"edgeseg ablate docs/ablations/{path.name} --data" in path.read_text()
+    names = {cell.name for cell in ablation.cells()}
+    assert len(names) > 1
+    assert len(ablation.cells()) == len(names) * len({cell.seed for cell in ablation.cells()})
+
+
 def test_a_reclass_of_strength_0_is_none_bit_by_bit() -> None:
     """What the rules in the committed files claim."""
     generator = torch.Generator().manual_seed(0)
