@@ -85,7 +85,10 @@ def test_at_another_size_with_other_queries_only_the_queries_are_fresh(samples: 
         ({"backbone": "mobilenet_v2"}, "--model.backbone mobilenet_v3_small_minimalistic_x1_5"),
         ({"head": "maskconver", "query_dim": 16}, "--model.head kmax --model.query-dim 32"),
         ({"kmeans_strides": (8,)}, "--model.kmeans-strides 32 16 8"),
-        ({"position_bias": True}, "--model.no-position-bias"),
+        (
+            {"backbone": "tiny_moat_0", "position_bias": True},
+            "--model.backbone mobilenet_v3_small_minimalistic_x1_5 --model.no-position-bias",
+        ),
         ({"kmeans_update": "mean"}, "--model.kmeans-update sum"),  # the same tensors, that mean something else
     ],
 )
