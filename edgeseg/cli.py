@@ -157,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[0] == "--version":
         from importlib.metadata import version
 
-        print(f"{PROGRAM} {version('edgeseg')}")
+        _show(f"{PROGRAM} {version('edgeseg')}")
         return 0
     as_json = "--json" in argv
     try:

@@ -149,14 +149,18 @@ def require_same_categories(ours: Sequence[Category], theirs: Sequence[Category]
     Raises:
         InputError: Ids, names or things and stuff differ; the first difference is named.
     """
-    mine = {c.id: (c.name, c.is_thing) for c in ours}
-    other = {c.id: (c.name, c.is_thing) for c in theirs}
+    mine, other = meanings(ours), meanings(theirs)
     for id_ in sorted(mine.keys() | other.keys()):
         if mine.get(id_) != other.get(id_):
             raise InputError(
                 f"{where}: category {id_} is {other.get(id_, 'missing')}, the network was trained with "
                 f"{mine.get(id_, 'none of that id')} (name, is_thing); evaluate on data with the same categories"
             )
+
+
+def meanings(categories: Sequence[Category]) -> dict[int, tuple[str, bool]]:
+    """What makes two sets of categories the same: name, and thing or stuff, by id."""
+    return {category.id: (category.name, category.is_thing) for category in categories}
 
 
 def _spread(total: int, wanted: int) -> Iterator[int]:

@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Labeller:
         )
         self.is_thing = np.array([category.is_thing for category in self.categories])
         data = checkpoint.config.data
-        self.views = [
+        self.views = [  # the photo itself first
             (up_down, left_right)
             for up_down in (_FORWARD, _BACKWARD)[: 1 + data.flip_vertical]
             for left_right in (_FORWARD, _BACKWARD)[: 1 + data.flip]
@@ -107,7 +108,7 @@ class Labeller:
         believed = own.ravel()[cell] >= self.thresholds.pixel
         if self.thresholds.category > 0:
             category = merged.slot_category[np.where(slot_map == VOID_SLOT, 0, slot_map)]
-            believed &= self._agreement(image, category, cell) >= self.thresholds.category
+            believed &= self._agreement(image, slots, category, cell) >= self.thresholds.category
         slot_map = np.where(believed, slot_map, VOID_SLOT).astype(np.uint8)
         input_area = np.bincount(slot_map.ravel(), minlength=VOID_SLOT + 1) * (math.prod(fitted) / math.prod(size))
         slot_map[input_area[slot_map] < self.merge.min_area] = VOID_SLOT
@@ -121,20 +122,21 @@ class Labeller:
         return slots, fitted
 
     def _agreement(
-        self, image: NDArray[np.uint8], category: NDArray[np.int32], cell: NDArray[np.int64]
+        self, image: NDArray[np.uint8], slots: Slots, category: NDArray[np.int32], cell: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """(H, W) probability of each pixel's category among all, mean over the photo and its mirror images.
 
         Args:
             image: (H, W, 3) uint8 RGB.
+            slots: The network's answer to it.
             category: (H, W) contiguous index.
             cell: (H, W) cell of the maps that each pixel takes, which the mirrored pixel of a mirror image takes too.
         """
         agreement = np.zeros(category.shape, dtype=np.float32)
-        for view in self.views:
-            slots, _ = self._answer(np.ascontiguousarray(image[view]))
+        mirrored = (self._answer(np.ascontiguousarray(image[view]))[0] for view in self.views[1:])
+        for view, seen in zip(self.views, chain([slots], mirrored), strict=True):
             probability = category_probability(
-                slots.class_logits[0].numpy(), slots.mask_logits[0].numpy(), self.merge.upsample
+                seen.class_logits[0].numpy(), seen.mask_logits[0].numpy(), self.merge.upsample
             ).reshape(len(self.categories), -1)
             probability /= np.maximum(probability.sum(axis=0), 1e-6)
             agreement += probability[category, cell[view]]

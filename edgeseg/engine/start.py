@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from edgeseg.config import Config, config_to_dict
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint, shipped_checkpoints
+from edgeseg.engine.evaluate import meanings
 from edgeseg.models import SlotsModel, build_model
 from edgeseg.models.pretrained import HUB, load_pretrained
 from edgeseg.structures import Category, InputError
@@ -45,8 +46,10 @@ def start_from(model: SlotsModel, source: str, config: Config, categories: Seque
 def is_checkpoint(source: str) -> bool:
     """Whether this is edgeseg's own, and not a file of backbone weights."""
     path = Path(source)
-    if source == HUB or path.is_dir() or (not path.exists() and source in shipped_checkpoints()):
-        return source != HUB
+    if source == HUB:
+        return False
+    if path.is_dir() or (not path.exists() and source in shipped_checkpoints()):
+        return True
     if path.suffix != ".safetensors" or not path.is_file():
         return False
     try:
@@ -72,7 +75,7 @@ def take_over(model: SlotsModel, checkpoint: Checkpoint, config: Config, categor
         raise InputError(f"{checkpoint.path} is of another network; start from it with {' '.join(options)}")
     fresh_state, state = model.state_dict(), checkpoint.model().state_dict()
     fresh = {name for name, tensor in fresh_state.items() if state[name].shape != tensor.shape}
-    if [(c.id, c.name, c.is_thing) for c in categories] != [(c.id, c.name, c.is_thing) for c in checkpoint.categories]:
+    if meanings(categories) != meanings(checkpoint.categories):
         fresh |= _of_categories(model, config, categories)
     model.load_state_dict({name: fresh_state[name] if name in fresh else state[name] for name in fresh_state})
     return sorted(fresh)

@@ -135,7 +135,8 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "config.json").write_text(json.dumps(config_to_dict(self.config), indent=2) + "\n")
         show = quiet or not self.fabric.is_global_zero
-        say(self.start, quiet=show or not self.start or self.clock.step > 0)
+        if self.start and self.clock.step == 0:
+            say(self.start, quiet=show)
         with self._catching_signals(), TrainingDisplay(self.out.name, quiet=show) as display:
             self.clock.start()
             samples = CachedSamples(train)

@@ -193,8 +193,8 @@ def remask(
         semantic_logits: (B, K + 1, P).
         activation: Of the factor: "sigmoid" as published, or "softmax" over categories; then it is 1 at most.
     """
-    classes = to_probability(class_logits.transpose(1, 2), activation).transpose(1, 2)
-    gate = torch.bmm(classes.detach(), to_probability(semantic_logits, activation).detach())
+    classes = to_probability(class_logits.detach(), activation, axis=2)
+    gate = torch.bmm(classes, to_probability(semantic_logits.detach(), activation))
     return mask_logits + gate * mask_logits
 
 

@@ -43,6 +43,6 @@ def match(slots: Slots, targets: Targets, activation: str = "softmax") -> torch.
     return slot_of.to(targets.labels.device)
 
 
-def to_probability(logits: torch.Tensor, activation: str) -> torch.Tensor:
-    """(B, N, P) logits -> probabilities: the "softmax" of the N at a place, or the "sigmoid" of each."""
-    return logits.softmax(1) if activation == "softmax" else logits.sigmoid()
+def to_probability(logits: torch.Tensor, activation: str, axis: int = 1) -> torch.Tensor:
+    """Logits -> as many probabilities: their "softmax" along an axis, or the "sigmoid" of each."""
+    return logits.softmax(axis) if activation == "softmax" else logits.sigmoid()
