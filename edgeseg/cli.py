@@ -75,9 +75,7 @@ def train(argv: Sequence[str]) -> Result:
     require_same_categories(samples.categories, val.categories, f"{args.config.data.root}, split val")
     if not args.resume and (args.out / "last.safetensors").exists():
         raise InputError(f"{args.out} holds a run already; continue it with --resume, or choose another --out")
-    trainer = Trainer(args.config, samples.categories, args.out, make_fabric(args.config))
-    if args.resume:
-        trainer.resume()
+    trainer = Trainer(args.config, samples.categories, args.out, make_fabric(args.config), resume=args.resume)
     metrics = trainer.fit(samples, val, quiet=args.output.quiet)
     return {
         "out": str(args.out),

@@ -244,25 +244,27 @@ class Tuning:
 
 
 class _Objective:
-    """Divergence from the teacher, plus what the labels say."""
+    """Divergence from the teacher, plus what the labels say, each by its weight."""
 
     def __init__(self, teacher: nn.Module, recipe: Recipe, label_loss: LabelLoss | None) -> None:
         self.teacher = copy.deepcopy(teacher).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.label_weight, self.label_loss = recipe.qat_label_weight, label_loss
+        self.recipe, self.label_loss = recipe, label_loss
         self.assigning = [f"{name}.norm" for name in assigning_products(teacher)]  # by their logits
 
     def __call__(self, student: nn.Module, batch: torch.Tensor | Batch, device: torch.device) -> torch.Tensor:
         image = batch.image.float() if isinstance(batch, Batch) else batch
         image = image.to(device, memory_format=torch.channels_last)
-        with torch.no_grad(), outputs_of(self.teacher, self.assigning) as wanted:
-            target = self.teacher(image)
         with outputs_of(student, self.assigning) as found:
             slots = student(image)
-        value = distillation_loss(slots, target) + assignment_loss(found, wanted)
-        if self.label_weight:
+        value: torch.Tensor = slots.class_logits.new_zeros(())
+        if weight := self.recipe.qat_teacher_weight:
+            with torch.no_grad(), outputs_of(self.teacher, self.assigning) as wanted:
+                target = self.teacher(image)
+            value = value + weight * (distillation_loss(slots, target) + assignment_loss(found, wanted))
+        if weight := self.recipe.qat_label_weight:
             if self.label_loss is None or not isinstance(batch, Batch):
                 raise InputError("the recipe's qat_label_weight is above 0, but the batches have no labels")
-            value = value + self.label_weight * self.label_loss(slots, batch)
+            value = value + weight * self.label_loss(slots, batch)
         return value
 
 

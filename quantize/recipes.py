@@ -60,6 +60,8 @@ class Recipe:
     qat_label_weight: float = 0.0
     """Weight of the labels' loss beside the divergence from the float network. Heads without a loss on slots alone are
     trained by the divergence only."""
+    qat_teacher_weight: float = 1.0
+    """Weight of the divergence from the float network; 0 learns from labels alone."""
 
     def __post_init__(self) -> None:
         """Refuses what no code here can do."""
@@ -75,6 +77,11 @@ class Recipe:
                 f"qat_steps = {self.qat_steps} must be >= 0 and qat_lr = {self.qat_lr} > 0",
             ),
             (self.qat_label_weight >= 0, f"qat_label_weight = {self.qat_label_weight} must be >= 0"),
+            (self.qat_teacher_weight >= 0, f"qat_teacher_weight = {self.qat_teacher_weight} must be >= 0"),
+            (
+                not self.qat_steps or self.qat_label_weight + self.qat_teacher_weight > 0,
+                "qat_label_weight and qat_teacher_weight are both 0, so that training has no goal; raise one",
+            ),
             (
                 self.activation_bits or not self.learned_activation_steps,
                 "learned_activation_steps, but activations stay float; give activation_bits = 8",

@@ -49,9 +49,8 @@ def run_cell(cell: Cell, out: Path, *, quiet: bool = False) -> Row | None:
     if (done := finished(cell, out)) is not None:
         return done
     train, val = _splits(config)
-    trainer = Trainer(config, train.categories, folder, make_fabric(config))
-    if (folder / "last.safetensors").exists():
-        trainer.resume()
+    begun = (folder / "last.safetensors").exists()
+    trainer = Trainer(config, train.categories, folder, make_fabric(config), resume=begun)
     row: Row = {"name": cell.name, "seed": cell.seed, "folder": cell.folder, "steps": config.train.steps}
     began = time.monotonic()
     try:

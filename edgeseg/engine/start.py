@@ -14,8 +14,8 @@ from edgeseg.models import SlotsModel, build_model
 from edgeseg.models.pretrained import HUB, load_pretrained
 from edgeseg.structures import Category, InputError
 
-_FREE = ("num_queries", "centre_threshold")
-"""What of a network may differ from the one it starts from."""
+_FREE = ("num_queries", "centre_threshold", "kmeans_update")
+"""What of a network may differ from the one it starts from; the norms behind a sum or mean are measured in training."""
 
 
 def start_from(model: SlotsModel, source: str, config: Config, categories: Sequence[Category]) -> str:

@@ -66,14 +66,21 @@ class Trainer:
         categories: In order of their contiguous index.
         out: The run's folder: last.safetensors, best.safetensors, metrics.jsonl, config.json.
         fabric: Device, precision and processes.
+        resume: Continue from `out`/last.safetensors, which must be of the same experiment; what the run started from
+            is not needed again.
+
+    Raises:
+        InputError: What to start from, to learn from or to resume cannot be read, or is of another experiment.
     """
 
-    def __init__(self, config: Config, categories: Sequence[Category], out: Path, fabric: Fabric) -> None:
+    def __init__(
+        self, config: Config, categories: Sequence[Category], out: Path, fabric: Fabric, *, resume: bool = False
+    ) -> None:
         self.config, self.categories, self.out, self.fabric = config, categories, out, fabric
         torch.manual_seed(config.train.seed)
         model = build_model(config.model, [c.is_thing for c in categories], config.data.image_size)
         self.start = ""
-        if config.train.pretrained is not None:
+        if config.train.pretrained is not None and not resume:
             self.start = start_from(model, config.train.pretrained, config, categories)
         # Faster than contiguous on a CPU, in float32 and bfloat16 (bench/train_speed.py).
         model = model.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -90,13 +97,10 @@ class Trainer:
         self.beyond_slots = 0
         self.best_pq, self.best_images = -1.0, config.train.eval_images
         self.stop_signal: int | None = None
+        if resume:
+            self._resume()
 
-    def resume(self) -> None:
-        """Continues from last.safetensors, which must be of the same experiment.
-
-        Raises:
-            InputError: No checkpoint, a damaged one, or another config.
-        """
+    def _resume(self) -> None:
         checkpoint = load_checkpoint(self.out, prefer="last")
         if "training" not in checkpoint.extra:
             raise InputError(f"{checkpoint.path} has no optimiser state to resume from; last.safetensors is needed")
@@ -135,7 +139,7 @@ class Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / "config.json").write_text(json.dumps(config_to_dict(self.config), indent=2) + "\n")
         show = quiet or not self.fabric.is_global_zero
-        if self.start and self.clock.step == 0:
+        if self.start:
             say(self.start, quiet=show)
         with self._catching_signals(), TrainingDisplay(self.out.name, quiet=show) as display:
             self.clock.start()

@@ -28,9 +28,7 @@ from tests.small_disk import run_on_a_small_disk
 
 
 def run(config: Config, samples: PanopticFolder, out: Path, *, resume: bool = False) -> Trainer:
-    trainer = Trainer(config, samples.categories, out, make_fabric(config))
-    if resume:
-        trainer.resume()
+    trainer = Trainer(config, samples.categories, out, make_fabric(config), resume=resume)
     trainer.fit(samples, samples, quiet=True)
     return trainer
 

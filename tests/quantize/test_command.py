@@ -112,9 +112,8 @@ def test_a_quantized_checkpoint_names_its_recipe_and_is_no_float_one(
     capsys.readouterr()
     assert "quantized already, by recipe 'int8-ptq'" in refused(capsys, "quantize", out, "--recipe", "int8")
     quantized = load_checkpoint(out)
-    trainer = Trainer(quantized.config, quantized.categories, tmp_path, make_fabric(quantized.config))
     with pytest.raises(InputError, match="no optimiser state to resume from"):
-        trainer.resume()
+        Trainer(quantized.config, quantized.categories, tmp_path, make_fabric(quantized.config), resume=True)
 
 
 def test_resume_continues_only_what_it_began(run: Path, tmp_path: Path) -> None:

@@ -146,6 +146,27 @@ def test_products_are_half_precision_until_activations_have_grids(free_fraction:
     assert {value.dtype for value in tuning.prepared.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize(("of_labels", "of_teacher"), [(1.0, 0.0), (0.0, 1.0), (2.0, 3.0)])
+def test_labels_and_teacher_weigh_what_the_recipe_says(of_labels: float, of_teacher: float) -> None:
+    """The first step's loss is linear in both weights; the weight that is 0 need not be computed."""
+
+    def loss(labels: float, teacher: float) -> float:
+        recipe = replace(INT4, qat_label_weight=labels, qat_teacher_weight=teacher)
+        model = warmed(TinySlots())
+        prepared = prepare(model, recipe, CALIBRATION[0][:1])
+        calibrate(prepared, CALIBRATION)
+        tuning = Tuning(prepared, model, recipe, held_out=CALIBRATION, label_loss=label_loss)
+        return tuning.take(labelled(images(4, seed=3)))
+
+    def label_loss(slots: Slots, batch: object) -> torch.Tensor:
+        return slots.class_logits.square().mean()
+
+    labels, both = loss(1.0, 0.0), loss(1.0, 1.0)
+    assert labels > 0.01
+    assert both - labels > 1e-4
+    assert loss(of_labels, of_teacher) == pytest.approx(of_labels * labels + of_teacher * (both - labels), rel=1e-4)
+
+
 def test_layers_are_pulled_to_their_teachers_assignment() -> None:
     """KL((1/2, 1/2) || (1/4, 3/4)) = ln 2 - ln 3 / 2, KL((1/2, 1/2) || (1/2, 1/2)) = 0; the mean over two pixels."""
     student = torch.tensor([[[0.25, 0.5], [0.75, 0.5]]]).log()  # (1, 2 slots, 2 pixels)
@@ -182,6 +203,8 @@ def test_average_is_the_geometric_series_of_what_it_saw() -> None:
         ({"learned_weight_steps": True}, "do nothing without training"),
         ({"qat_steps": 10, "learned_activation_steps": True, "activation_bits": 0}, "activations stay float"),
         ({"qat_steps": 10, "qat_ema_decay": 1.0}, "qat_ema_decay = 1.0; 0 to below 1"),
+        ({"qat_teacher_weight": -1.0}, "qat_teacher_weight = -1.0 must be >= 0"),
+        ({"qat_steps": 10, "qat_teacher_weight": 0.0}, "both 0, so that training has no goal"),
     ],
 )
 def test_options_that_mean_nothing_together_are_refused(change: dict[str, Any], complaint: str) -> None:
