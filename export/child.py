@@ -5,6 +5,7 @@ What takes seconds to import is imported after the watch over the parent has beg
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -17,6 +18,19 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def _spare_time() -> None:
+    """Leaves out what a conversion does and does not need: a sixth of its time.
+
+    Scans of all that was imported, and a copy of each node's history at every pass, which grows with the passes. A
+    history never changes, so sharing it is the same.
+    """
+    from torch.fx.traceback import NodeSource
+
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    NodeSource.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
+
+
 def _main(name: str, precision: str, merge: str, saved: str, made: str) -> None:
     import torch
     import torch.ao.quantization.fx._decomposed  # registers torch.ops.quantized_decomposed, which programs refer to
@@ -24,6 +38,7 @@ def _main(name: str, precision: str, merge: str, saved: str, made: str) -> None:
     from edgeseg.export.runtimes import OUTPUT_NAMES, get_runtime
 
     torch.set_num_threads(1)
+    _spare_time()
     names = OUTPUT_NAMES["graph" if merge == "graph" else "app"]
     get_runtime(name).convert(torch.export.load(saved), names, Path(made), precision=precision)
 
