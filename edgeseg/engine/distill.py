@@ -68,8 +68,14 @@ def load_teacher(
         config: Weights of the terms.
 
     Raises:
-        InputError: No float checkpoint, other categories, or an image size of another shape.
+        InputError: No float checkpoint, other categories, an image size of another shape, or a student whose masks are
+            no softmax over slots, by which the two are compared.
     """
+    if config.mask_activation != "softmax":
+        raise InputError(
+            f"a teacher needs masks by softmax, and loss.mask_activation is {config.mask_activation!r}; set "
+            "--loss.mask-activation softmax, or leave --teacher out"
+        )
     checkpoint = load_checkpoint(path)
     require_same_categories(checkpoint.categories, categories, f"the data for teacher {path}")
     size = checkpoint.config.data.image_size

@@ -72,6 +72,11 @@ def test_a_teacher_of_images_of_another_shape_is_refused(teacher: Checkpoint, sa
         load_teacher(teacher.path, samples.categories, (64, 96), tiny().loss)
 
 
+def test_a_student_whose_masks_are_sigmoids_is_refused(teacher: Checkpoint, samples: PanopticFolder) -> None:
+    with pytest.raises(InputError, match=r"masks by softmax, and loss.mask_activation is 'sigmoid'"):
+        load_teacher(teacher.path, samples.categories, (128, 128), replace(tiny().loss, mask_activation="sigmoid"))
+
+
 def test_a_student_whose_head_has_no_slots_in_training_is_refused(
     teacher: Checkpoint, samples: PanopticFolder, tmp_path: Path
 ) -> None:
