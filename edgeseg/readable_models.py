@@ -27,23 +27,40 @@ def shipped_table(result: dict[str, Any]) -> str:
 
 
 def latency_table(result: dict[str, Any]) -> str:
-    """Networks with their cost, and under each what was measured, as a Markdown table."""
-    lines = [
-        "| network | M params | G MACs | runtime | precision | MB | ms | least ms | pieces | outside the delegate |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in result["list"]:
-        cost = f"{row['params'] / 1e6:.2f} | {row['macs'] / 1e9:.3f}"
-        for cell in row["measurements"]:
-            head = f"| {row['name']} | {cost} | {cell['runtime']} | {cell['precision']} |"
-            lines.append(f"{head} {_measured(cell)} |")
+    """A network a line, as a Markdown table: least milliseconds and bytes of its files, and where they are cut.
+
+    Medians, operators outside a delegate that is in one piece, machine and commit are in the JSON alone.
+    """
+    rows = result["list"]
+    cells = [cell for row in rows for cell in row["measurements"]]
+    runtimes, precisions = (list(dict.fromkeys(cell[key] for cell in cells)) for key in ("runtime", "precision"))
+    units = [f"{runtime} {unit}" for unit in ("ms", "MB") for runtime in runtimes]
+    heads = ["network", "M params", "G MACs", *units, "refused, or in more than one piece: operators outside"]
+    lines = [" -> ".join(precisions) + "; the least of the calls, one thread, merge in the app", ""]
+    lines += [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in rows:
+        found = {(cell["runtime"], cell["precision"]): cell for cell in row["measurements"]}
+        columns = [
+            " → ".join(_number(found.get((runtime, precision)), key, scale) for precision in precisions)
+            for key, scale in (("least_ms", 1.0), ("bytes", 1e-6))
+            for runtime in runtimes
+        ]
+        notes = "; ".join(filter(None, map(_note, row["measurements"])))
+        numbers = [f"{row['params'] / 1e6:.2f}", f"{row['macs'] / 1e9:.3f}", *columns, notes]
+        lines.append(f"| {row['name']} | {' | '.join(numbers)} |")
     return "\n".join(lines)
 
 
-def _measured(cell: dict[str, Any]) -> str:
+def _number(cell: dict[str, Any] | None, key: str, scale: float) -> str:
+    if cell is None or cell["refused"]:
+        return "–"
+    return f"{cell[key] * scale:.1f}"
+
+
+def _note(cell: dict[str, Any]) -> str:
+    name = f"{cell['runtime']} {cell['precision']}"
     if cell["refused"]:
-        return f"| | | | refused: {cell['refused']}"
-    outside = ", ".join(f"{count} {name}" for name, count in sorted((cell["outside"] or {}).items())) or "nothing"
-    return (
-        f"{cell['bytes'] / 1e6:.2f} | {cell['ms']:.1f} | {cell['least_ms']:.1f} | {cell['num_delegates']} | {outside}"
-    )
+        return f"{name} refused: {cell['refused']}"
+    if cell["num_delegates"] in (None, 1):
+        return ""
+    return f"{name}: " + ", ".join(f"{count} {operator}" for operator, count in sorted(cell["outside"].items()))

@@ -11,6 +11,7 @@ import pytest
 from edgeseg.bench.model_table import Cell, Network, measure_table, read_cells
 from edgeseg.cli import main
 from edgeseg.config import ModelConfig, config_to_dict
+from edgeseg.readable_models import latency_table
 from edgeseg.structures import InputError
 
 PLAIN = ModelConfig(backbone="mobilenet_v3_small_minimalistic", num_queries=4)
@@ -19,7 +20,7 @@ NETWORK = Network("plain@64", PLAIN, (64, 64))
 
 def cell(**change: object) -> Cell:
     kept = Cell("plain@64", config_to_dict(PLAIN), "onnx", "float32", 7, 11, bytes=5, ms=2.0, least_ms=1.0)
-    return replace(kept, spent_seconds=30.0, outside={}, **change)
+    return replace(kept, **{"spent_seconds": 30.0, "outside": {}, **change})
 
 
 def table(out: Path, **change: object) -> list[dict[str, object]]:
@@ -53,6 +54,22 @@ def test_plan_says_how_long_what_is_missing_takes_and_measures_nothing(
     table(out, precisions=("float32", "int8", "int8-full"), only_plan=True, quiet=False)
     assert "2 of 3 cells to measure, about 1 minutes (30 s each, as the 1 in " in capsys.readouterr().err
     assert len(read_cells(out)) == 1
+
+
+def test_a_network_is_one_line_and_what_is_cut_or_refused_stands_at_its_end() -> None:
+    cells = [
+        cell(num_delegates=1),
+        cell(precision="int8", least_ms=0.4, bytes=3_200_000, num_delegates=3, outside={"GELU": 2, "CAST": 1}),
+        cell(runtime="litert", num_delegates=1),
+        cell(runtime="litert", precision="int8", refused="too wide"),
+    ]
+    row = {"name": "plain@64", "params": 7_000_000, "macs": 11_000_000, "measurements": [asdict(c) for c in cells]}
+    units, _, heads, rule, line = latency_table({"list": [row]}).splitlines()
+    assert units.startswith("float32 -> int8")
+    assert heads.startswith("| network | M params | G MACs | onnx ms | litert ms | onnx MB | litert MB |")
+    assert rule.count("|") == heads.count("|") == line.count("|")
+    assert "| 7.00 | 0.011 | 1.0 → 0.4 | 1.0 → – | 0.0 → 3.2 | 0.0 → – |" in line
+    assert line.endswith("onnx int8: 1 CAST, 2 GELU; litert int8 refused: too wide |")
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
