@@ -1,14 +1,16 @@
-"""Every head, trained for the same processor time on the same data: parameters, work and quality.
+"""Networks, trained for the same processor time on the same data: parameters, work and quality.
 
     edgeseg data make street --out street --size 128 128
-    python -m edgeseg.bench.heads --data street --out runs/heads --cpu-minutes 3
+    python -m edgeseg.bench.equal_time --data street --out runs/heads
+    python -m edgeseg.bench.equal_time --data street --out runs/backbones --heads kmax --backbones mobilenet_v2
 
-A head that OUT has a finished run of is not trained again. Time is that of the process, not of the wall, so that a busy
-machine does not decide.
+A network that OUT has a finished run of is not trained again. Time is that of the process, not of the wall, so that a
+busy machine does not decide.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from dataclasses import dataclass, replace
@@ -39,10 +41,12 @@ class Args:
     """Folder for runs and results."""
     config: str = "street"
     """Shipped config or TOML file."""
-    cpu_minutes: float = 3.0
-    """Processor time that each head is trained for."""
+    cpu_minutes: float = 5.0
+    """Processor time that each network is trained for."""
+    backbones: tuple[str, ...] = ()
+    """Registered ones, or timm:NAME; by default the config's."""
     heads: tuple[str, ...] = tuple(HEADS)
-    """Registered heads."""
+    """Registered heads, each on each backbone."""
     seed: int = 0
     """Of weights, order and augmentation."""
     threads: int = 1
@@ -69,13 +73,15 @@ def main(args: Args) -> None:
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     base = load_config(args.config)
-    optimisation = replace(base.train, minutes=args.cpu_minutes, seed=args.seed, eval_every=0)
-    for head in args.heads:
-        if not (args.out / head / "best.safetensors").exists():  # written at the end, there being one evaluation
-            say(head)
-            data, model = replace(base.data, root=args.data), replace(base.model, head=head)
-            train(replace(base, data=data, model=model, train=optimisation), args.out / head)
-    rows = [{"head": head, **score(args.out / head)} for head in args.heads]
+    schedule = replace(base.train, minutes=args.cpu_minutes, seed=args.seed, eval_every=0)
+    base = replace(base, data=replace(base.data, root=args.data), train=schedule)
+    rows = []
+    for backbone, head in itertools.product(args.backbones or (base.model.backbone,), args.heads):
+        run = args.out / f"{backbone.replace(':', '-')}+{head}"
+        if not (run / "best.safetensors").exists():  # written at the end, there being one evaluation
+            say(run.name)
+            train(replace(base, model=replace(base.model, backbone=backbone, head=head)), run)
+        rows.append({"backbone": backbone, "head": head, **score(run)})
     (args.out / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
     print(table(rows))
 
@@ -114,15 +120,15 @@ def score(run: Path) -> dict[str, float]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: cost, steps and quality of each head."""
+    """Markdown: cost, steps and quality of each network."""
     lines = [
-        "| head | M parameters | M MACs | steps | CPU ms a step | PQ | things | stuff | AP | mIoU |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| backbone | head | M parameters | M MACs | steps | CPU ms a step | PQ | things | stuff | AP | mIoU |",
+        "|---" * 11 + "|",
     ]
     for row in rows:
         cost = f"{row['params'] / 1e6:.2f} | {row['macs'] / 1e6:.0f} | {row['steps']} | {row['ms_per_step']:.0f}"
         quality = " | ".join(f"{100 * row[name]:.1f}" for name in ("all", "things", "stuff", "ap", "miou"))
-        lines.append(f"| `{row['head']}` | {cost} | {quality} |")
+        lines.append(f"| `{row['backbone']}` | `{row['head']}` | {cost} | {quality} |")
     return "\n".join(lines)
 
 
