@@ -36,11 +36,3 @@ def settle_norms(model: SlotsModel, images: Iterable[torch.Tensor]) -> None:
 def batch_norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
     """The batch norms of any number of axes, in the order of the modules."""
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-
-
-@torch.no_grad()
-def copy_statistics(source: nn.Module, target: nn.Module) -> None:
-    """Gives the norms of a network the statistics of those of its twin."""
-    for ours, theirs in zip(batch_norms(target), batch_norms(source), strict=True):
-        for name, statistic in ours.named_buffers():
-            statistic.copy_(theirs.get_buffer(name))

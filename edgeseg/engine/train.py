@@ -26,7 +26,7 @@ from edgeseg.engine.distill import Teacher, load_teacher
 from edgeseg.engine.distributed import sum_over_processes, synchronise_norms
 from edgeseg.engine.evaluate import evaluate_metrics, torch_predictor
 from edgeseg.engine.memory import keep_freed_memory
-from edgeseg.engine.norms import batch_norms, copy_statistics, settle_norms
+from edgeseg.engine.norms import batch_norms, settle_norms
 from edgeseg.engine.schedule import Clock, learning_rate_factor
 from edgeseg.engine.start import start_from
 from edgeseg.losses.registry import build_loss
@@ -263,9 +263,13 @@ class Trainer:
         )
 
     def _freeze_norms(self, train: Samples) -> None:
-        """From here on the norms keep the statistics of the weights of now, those of the averaged weights too."""
+        """From here on the norms keep the statistics of the weights of now, and the average begins anew.
+
+        Weights that were trained beside statistics of each batch do not fit these: averaged in, they held a run back
+        whose frozen part was shorter than the average is long (docs/training.md).
+        """
         self._settle_norms(self.model, train)
-        copy_statistics(self.model, self.average.module)
+        self.average.n_averaged.zero_()  # type: ignore[operator]
         self.norms_are_frozen = True
         self.clock.start()
 

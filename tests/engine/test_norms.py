@@ -68,16 +68,20 @@ def test_training_itself_does_not_change(samples: PanopticFolder, tmp_path: Path
 
 
 def test_frozen_norms_train_as_they_are_deployed(samples: PanopticFolder, tmp_path: Path) -> None:
-    """From the middle of four steps on no image's loss depends on its batch, and no statistic moves any more."""
+    """From the middle of four steps on no image's loss depends on its batch, and no statistic moves any more.
+
+    The average begins anew there: of what the third and the fourth step leave, 2 / 11 and 9 / 11.
+    """
     config = tiny(steps=4, frozen_norms_fraction=0.5, norm_batches=2)
     trainer = Trainer(config, samples.categories, tmp_path, make_fabric(config))
-    course, step = [], trainer.step
+    course, weights, step = [], [], trainer.step
 
     def watched(batch: Batch) -> dict[str, float]:
         course.append({name: b.clone() for name, b in trainer.model.named_buffers() if "running" in name})
         values = step(batch)
         norms = batch_norms(trainer.model)
         assert {norm.training for norm in norms} == {len(course) <= 2}
+        weights.append([p.detach().clone() for p in trainer.model.parameters()])
         return values
 
     trainer.step = watched  # type: ignore[method-assign]
@@ -88,3 +92,5 @@ def test_frozen_norms_train_as_they_are_deployed(samples: PanopticFolder, tmp_pa
         assert not torch.equal(course[0][name], then), name
         assert torch.equal(then, last[name]), name
         torch.testing.assert_close(averaged[name], then)
+    for average, third, fourth in zip(trainer.average.module.parameters(), *weights[2:], strict=True):
+        torch.testing.assert_close(average, (2 * third + 9 * fourth) / 11)
