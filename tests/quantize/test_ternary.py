@@ -138,7 +138,8 @@ def test_a_recipe_of_ones_own_comes_from_a_toml_file(tmp_path: Path) -> None:
         find_recipe(str(taken))
 
 
-def test_the_short_recipe_of_the_docs_is_the_named_one_but_for_steps_and_precision() -> None:
-    path = Path(__file__).parents[2] / "docs" / "recipes" / "ternary-bf16.toml"
-    short, named = find_recipe(str(path)), RECIPES["ternary"]
-    assert short == replace(named, name="ternary-bf16", qat_steps=3000, qat_precision="bf16-mixed")
+def test_the_recipes_of_the_docs_differ_from_the_named_one_in_what_they_say() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "recipes"
+    short, alone = (find_recipe(str(folder / f"{name}.toml")) for name in ("ternary-bf16", "ternary-labels-alone"))
+    assert short == replace(RECIPES["ternary"], name="ternary-bf16", qat_steps=3000, qat_precision="bf16-mixed")
+    assert alone == replace(short, name="ternary-labels-alone", qat_teacher_weight=0.0)
