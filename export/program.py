@@ -187,11 +187,12 @@ def _give_each_user_its_dequantize(module: torch.fx.GraphModule) -> None:
     """One dequantize per user; the values are the same.
 
     ExecuTorch: a partition owns its inputs' dequantize, and a shared one ties two partitions in a cycle. LiteRT's
-    converter loses the shape of one whose users want different layouts, and stops.
+    converter loses the shape of one whose users want different layouts, and stops. An output keeps its own, by whose
+    name the program knows it.
     """
     dequantize = torch.ops.quantized_decomposed.dequantize_per_tensor.default
     for node in module.graph.find_nodes(op="call_function", target=dequantize):
-        for user in list(node.users)[1:]:
+        for user in sorted(node.users, key=lambda user: user.op != "output")[1:]:
             with module.graph.inserting_after(node):
                 twin = module.graph.node_copy(node)
             user.replace_input_with(node, twin)

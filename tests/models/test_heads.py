@@ -112,6 +112,15 @@ def test_ptq_makes_integers_that_still_know_the_pictures_and_come_back_from_thei
     assert torch.equal(answers(again).mask_logits, answers(quantized).mask_logits)
 
 
+@pytest.mark.parametrize("network", LEARNT, ids=" ".join)
+def test_an_int8_program_can_be_written_for_each_conversion(network: tuple[str, ...]) -> None:
+    """A conversion reads its program from a file, and what is written must know its outputs by their names."""
+    quantized = quantize(learnt(*network), RECIPES["int8-ptq"], calibration=[two_pictures().image.float()])
+    graph = DeployedGraph(deploy(quantized), merge="app", config=MERGE, is_thing=IS_THING)
+    for runtime_name in runtime_names():
+        export_program(graph, get_runtime(runtime_name), SIZE).validate()  # type: ignore[no-untyped-call]
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_quantization_aware_training_reaches_every_weight(head: str) -> None:
     """An assignment lets no gradient through: what k-means layers assign by has a goal of its own."""
