@@ -31,7 +31,8 @@ def latency_table(result: dict[str, Any]) -> str:
 
     Medians, operators outside a delegate that is in one piece, machine and commit are in the JSON alone.
     """
-    rows = result["list"]
+    if not (rows := result["list"]):
+        return "nothing measured yet"
     cells = [cell for row in rows for cell in row["measurements"]]
     runtimes, precisions = (list(dict.fromkeys(cell[key] for cell in cells)) for key in ("runtime", "precision"))
     units = [f"{runtime} {unit}" for unit in ("ms", "MB") for runtime in runtimes]
@@ -63,4 +64,5 @@ def _note(cell: dict[str, Any]) -> str:
         return f"{name} refused: {cell['refused']}"
     if cell["num_delegates"] in (None, 1):
         return ""
-    return f"{name}: " + ", ".join(f"{count} {operator}" for operator, count in sorted(cell["outside"].items()))
+    outside = sorted((cell["outside"] or {}).items())
+    return f"{name}: {', '.join(f'{count} {operator}' for operator, count in outside)}"

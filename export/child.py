@@ -19,10 +19,10 @@ def _end_with_parent() -> None:
 
 
 def _spare_time() -> None:
-    """Leaves out what a conversion does and does not need: a sixth of its time.
+    """Leaves out a sixth of a conversion's time: what is done and not needed.
 
-    Scans of all that was imported, and a copy of each node's history at every pass, which grows with the passes. A
-    history never changes, so sharing it is the same.
+    Scans of all that was imported for garbage, and a copy of each node's history at every pass, which grows with the
+    passes. A history never changes, so sharing it is the same.
     """
     from torch.fx.traceback import NodeSource
 

@@ -70,6 +70,7 @@ def test_a_network_is_one_line_and_what_is_cut_or_refused_stands_at_its_end() ->
     assert rule.count("|") == heads.count("|") == line.count("|")
     assert "| 7.00 | 0.011 | 1.0 → 0.4 | 1.0 → – | 0.0 → 3.2 | 0.0 → – |" in line
     assert line.endswith("onnx int8: 1 CAST, 2 GELU; litert int8 refused: too wide |")
+    assert latency_table({"list": []}) == "nothing measured yet"
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
