@@ -49,8 +49,8 @@ def run_cell(cell: Cell, out: Path, *, quiet: bool = False) -> Row | None:
     if (done := finished(cell, out)) is not None:
         return done
     train, val = _splits(config)
-    begun = (folder / "last.safetensors").exists()
-    trainer = Trainer(config, train.categories, folder, make_fabric(config), resume=begun)
+    is_begun = (folder / "last.safetensors").exists()
+    trainer = Trainer(config, train.categories, folder, make_fabric(config), resume=is_begun)
     row: Row = {"name": cell.name, "seed": cell.seed, "folder": cell.folder, "steps": config.train.steps}
     began = time.monotonic()
     try:
