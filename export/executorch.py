@@ -12,7 +12,6 @@ import torch
 
 from edgeseg.export.captured import silenced
 from edgeseg.export.runtimes import Coverage, MergeMode, Stages, in_words, name_outputs, require_runner
-from edgeseg.quantize import forms
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -42,6 +41,8 @@ class ExecuTorch:
 
         A .pte keeps weights at the width they are computed with, and half arithmetic is ARM's (docs/runtimes.md).
         """
+        from edgeseg.quantize import forms  # brings what trains; a process that loads has no use for it
+
         return forms.refusal(precision, self.name)
 
     def convert(self, program: ExportedProgram, output_names: tuple[str, ...], path: Path, *, precision: str) -> None:

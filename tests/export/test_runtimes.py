@@ -113,12 +113,13 @@ def test_second_interpreter_serves_where_the_first_is_missing() -> None:
     assert require_runner(OnABoard()) == "json"
 
 
-def test_no_runtime_package_is_imported_before_it_is_used() -> None:
-    """`edgeseg --help` and a machine with one runtime depend on it."""
+def test_no_runtime_package_and_nothing_that_trains_is_imported_before_it_is_used() -> None:
+    """`edgeseg --help` and a machine with one runtime depend on it, and how soon a benchmark's worker starts."""
     code = (
         "import sys; from edgeseg.export.runtimes import get_runtime, runtime_names;"
         f"[get_runtime(n) for n in [*runtime_names(), *{ON_REQUEST}]];"
         "heavy = {'executorch', 'litert_torch', 'ai_edge_litert', 'coremltools', 'onnx', 'onnxruntime', 'coreai'};"
+        "heavy.add('torchvision');"
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
