@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from edgeseg.bench.machine import this_machine
+from edgeseg.bench.measurement import Measurement
 from edgeseg.bench.protocol import Target, measure
 from edgeseg.config import Config, ModelConfig, config_from_dict, config_to_dict
 from edgeseg.data.street import StreetStream
@@ -44,6 +45,7 @@ SECONDS_PER_CELL = 60.0
 
 _NUM_IMAGES = 4  # to settle the norms and calibrate on
 _ROUNDS = 2
+_TRIES = 3  # until the machine was steady
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Cell:
         bytes: Of the artifact.
         ms: Median of a call, one thread, merge in the app.
         least_ms: Of all calls: nearer to the truth on a busy machine.
-        is_steady: Whether the machine was quiet enough for the median to be repeated.
+        is_steady: Whether the machine was quiet enough for the median to be repeated; where it was not, a cell is timed
+            again, and the try with the least call counts.
         num_delegates: Pieces handed to the delegate.
         outside: Operators left outside, with counts.
         spent_seconds: On all this.
@@ -316,10 +319,13 @@ def _file_or_reason(path: Path, conversion: Future[None]) -> Path | str:
 
 def _time(path: Path, network: Network, name: str, precision: str, seconds: float) -> dict[str, Any]:
     target = Target(path, network.name, path.name, checksum(path), name, precision, "app", network.image_size)
+    tries: list[Measurement] = []
     try:
-        (timed,) = measure([target], threads=(1,), seconds=seconds, rounds=_ROUNDS)
+        while len(tries) < _TRIES and not (tries and tries[-1].is_steady):
+            tries += measure([target], threads=(1,), seconds=seconds, rounds=_ROUNDS)
     except CheckError as error:
         return {"refused": _without_log(error)}
+    timed = min(tries, key=lambda each: min(each.samples_ms))
     coverage = get_runtime(name).describe(path)
     return {
         "bytes": path.stat().st_size,

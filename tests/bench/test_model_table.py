@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from edgeseg.bench import model_table
 from edgeseg.bench.model_table import Cell, Network, measure_table, read_cells
 from edgeseg.cli import main
 from edgeseg.config import ModelConfig, config_to_dict
+from edgeseg.export.runtimes import Coverage
 from edgeseg.readable_models import latency_table
 from edgeseg.structures import InputError
 
@@ -71,6 +74,27 @@ def test_a_network_is_one_line_and_what_is_cut_or_refused_stands_at_its_end() ->
     assert "| 7.00 | 0.011 | 1.0 → 0.4 | 1.0 → – | 0.0 → 3.2 | 0.0 → – |" in line
     assert line.endswith("onnx int8: 1 CAST, 2 GELU; litert int8 refused: too wide |")
     assert latency_table({"list": []}) == "nothing measured yet"
+
+
+@pytest.mark.parametrize(
+    "steady, tries, least", [([True], 1, 3.0), ([False, True, True], 2, 2.0), ([False] * 4, 3, 2.0)]
+)
+def test_a_cell_is_timed_again_until_the_machine_was_steady(
+    steady: list[bool], tries: int, least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [
+        SimpleNamespace(samples_ms=(ms, ms + 1.0), is_steady=is_steady, runtime_version="9")
+        for ms, is_steady in zip((3.0, 2.0, 4.0, 1.0), steady, strict=False)
+    ]
+    whole = len(left)
+    monkeypatch.setattr(model_table, "measure", lambda *args, **options: [left.pop(0)])
+    monkeypatch.setattr(
+        model_table, "get_runtime", lambda name: SimpleNamespace(describe=lambda path: Coverage("", 1, {}, None))
+    )
+    artifact = tmp_path / "network"
+    artifact.write_bytes(b"seven b")
+    found = model_table._time(artifact, NETWORK, "onnx", "float32", 1.0)
+    assert (whole - len(left), found["least_ms"], found["ms"]) == (tries, least, least + 0.5)
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:

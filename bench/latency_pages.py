@@ -1,0 +1,148 @@
+"""Cells of a model table as a page: a grid of backbones and heads for each size and runtime, and whether costs add up.
+
+python -m edgeseg.bench.latency_pages docs/latency.jsonl > docs/latency.md
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from edgeseg.bench.model_table import Cell, read_cells
+from edgeseg.config import Config
+from edgeseg.export.plan import FLOAT
+from edgeseg.models import BACKBONES, HEADS
+from edgeseg.models.timm_adapter import TESTED
+
+_BACKBONES = [*BACKBONES, *(f"timm:{name}" for name in TESTED)]
+_RUNTIMES = {"litert": "LiteRT", "executorch": "ExecuTorch", "onnx": "ONNX Runtime"}
+_PRECISIONS = (FLOAT, "int8")
+
+_INTRODUCTION = """# What every network costs
+
+Written by `python -m edgeseg.bench.latency_pages docs/latency.jsonl > docs/latency.md`, from cells that
+`edgeseg models table --seconds 1 --out docs/latency.jsonl` adds to. [models.md](models.md) says how they are measured
+and what they say.
+
+{cells} cells of {networks} networks: 133 categories, 64 slots, merge in the app, one thread; least milliseconds of the
+calls, float32 → `int8`. {machines}. A median is {typical:.2f} times its least call, {tenth:.2f} times or more in a
+tenth of the cells. Compare within a grid. Bytes, medians, operators outside the delegate, load and commit of each cell:
+`edgeseg models table --out docs/latency.jsonl --plan --json`.
+"""
+
+_CUT = """## Cut in int8
+
+Pieces that the delegate gets of an `int8` file, where it is more than one, and operators that stay outside.
+
+| | LiteRT | ExecuTorch |
+|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How far costs add up.
+
+    Attributes:
+        num: Networks of neither the default backbone nor the default head whose parts were measured.
+        median: Of the relative differences between what was measured and the sum of its parts, signs left out.
+        largest: Of these.
+    """
+
+    num: int
+    median: float
+    largest: float
+
+
+def page(cells: Sequence[Cell]) -> str:
+    """Markdown of cells that are named BACKBONE+HEAD@SIDE."""
+    ratios = sorted(cell.ms / cell.least_ms for cell in cells if not cell.refused)
+    parts = [
+        _INTRODUCTION.format(
+            cells=len(cells),
+            networks=len({cell.network for cell in cells}),
+            machines=", ".join(sorted({cell.machine for cell in cells})),
+            typical=statistics.median(ratios),
+            tenth=ratios[len(ratios) * 9 // 10],
+        )
+    ]
+    for side in sorted({_parts(cell)[2] for cell in cells}, key=int):
+        for runtime, title in _RUNTIMES.items():
+            if here := [cell for cell in cells if cell.runtime == runtime and _parts(cell)[2] == side]:
+                versions = Counter(cell.runtime_version.partition(" (")[0] for cell in here if not cell.refused)
+                parts += [f"## {side}x{side}, {title}\n", _grid(here), f"\n{', '.join(versions)}.{_sums(here)}\n"]
+    return "\n".join([*parts, _CUT, *_cuts(cells)]) + "\n"
+
+
+def add_up(cells: Iterable[Cell]) -> Sums | None:
+    """Whether networks cost what their parts do, in cells of one runtime, side and precision.
+
+    The sum is least_ms(backbone, default head) + least_ms(default backbone, head) - least_ms(both default).
+
+    Returns:
+        None where no network can be compared.
+    """
+    default = Config().model
+    ms = {_parts(cell)[:2]: cell.least_ms for cell in cells if not cell.refused}
+    differences = []
+    for (backbone, head), found in ms.items():
+        parts = [(backbone, default.head), (default.backbone, head), (default.backbone, default.head)]
+        if (backbone, head) not in parts and all(part in ms for part in parts):
+            first, second, shared = (ms[part] for part in parts)
+            differences.append(abs(found / (first + second - shared) - 1))
+    return Sums(len(differences), statistics.median(differences), max(differences)) if differences else None
+
+
+def _grid(cells: Sequence[Cell]) -> str:
+    found = {(*_parts(cell)[:2], cell.precision): _milliseconds(cell) for cell in cells}
+    lines = [f"| | {' | '.join(f'`{head}`' for head in HEADS)} |", "|---" * (1 + len(HEADS)) + "|"]
+    for backbone in _BACKBONES:
+        row = [" → ".join(found.get((backbone, head, p), "") for p in _PRECISIONS) for head in HEADS]
+        if any(shown := ["" if pair == " → " else pair for pair in row]):
+            lines.append(f"| `{backbone}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _milliseconds(cell: Cell) -> str:
+    return "refused" if cell.refused else f"{cell.least_ms:.1f}"
+
+
+def _sums(cells: Sequence[Cell]) -> str:
+    """A sentence for each precision."""
+    said = ""
+    for precision in _PRECISIONS:
+        if sums := add_up(cell for cell in cells if cell.precision == precision):
+            said += (
+                f" {precision}: {sums.num} networks differ from the sum of their parts by {sums.median:.0%} (median), "
+                f"{sums.largest:.0%} at most."
+            )
+    return said
+
+
+def _cuts(cells: Sequence[Cell]) -> list[str]:
+    cut: dict[str, dict[str, str]] = {}
+    for cell in cells:
+        if cell.precision == "int8" and (cell.num_delegates or 1) > 1:
+            outside = ", ".join(f"{count} {name}" for name, count in sorted((cell.outside or {}).items()))
+            cut.setdefault(cell.network, {})[cell.runtime] = f"{cell.num_delegates}: {outside}"
+    return [f"| `{name}` | {cut[name].get('litert', '')} | {cut[name].get('executorch', '')} |" for name in sorted(cut)]
+
+
+def _parts(cell: Cell) -> tuple[str, str, str]:
+    """Backbone, head and side."""
+    backbone, _, rest = cell.network.rpartition("+")
+    head, _, side = rest.partition("@")
+    return backbone, head, side
+
+
+def main(cells: Path, /) -> None:
+    """Prints the page of a file of cells."""
+    print(page(read_cells(cells)), end="")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
