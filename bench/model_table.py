@@ -222,7 +222,7 @@ def _announce(missing: Sequence[object], total: int, known: list[Cell], out: Pat
 def _measure(missing: Sequence[tuple[Network, str, str]], is_thing: Sequence[bool], seconds: float) -> Iterator[Cell]:
     for network in dict.fromkeys(n for n, _, _ in missing):
         began = time.monotonic()
-        images = _images(network.image_size)
+        images = street_images(network.image_size)
         model = settled(network.model, is_thing, network.image_size, images)
         empty = Cell(
             network.name,
@@ -268,7 +268,8 @@ def settled(
     return model.deployable()
 
 
-def _at_precision(model: nn.Module, precision: str, images: torch.Tensor) -> nn.Module:
+def at_precision(model: nn.Module, precision: str, images: torch.Tensor) -> nn.Module:
+    """A deployable network as it is exported: norms folded, or in a recipe's integers without its fine-tuning."""
     if precision == FLOAT:
         return fold(model, images[:1])
     recipe = replace(find_recipe(precision), qat_steps=0)
@@ -287,13 +288,13 @@ def _convert(
 
     Conversions run side by side, a core each: nothing is timed meanwhile.
     """
-    _describe_merge(folder / DESCRIPTION, is_thing)
+    describe_merge(folder / DESCRIPTION, is_thing)
     made: dict[tuple[str, str], str | tuple[Path, Future[None]]] = {}
     with Conversions(folder, folder, num_workers=os.cpu_count() or 1) as conversions:
         for precision in dict.fromkeys(precision for precision, _ in asked):
             runtimes = [get_runtime(name) for p, name in asked if p == precision]
             try:
-                quantized = _at_precision(model, precision, images)
+                quantized = at_precision(model, precision, images)
             except (CheckError, InputError) as error:
                 made |= {(precision, runtime.name): str(error) for runtime in runtimes}
                 continue
@@ -343,13 +344,13 @@ def _without_log(error: CheckError) -> str:
     return str(error).partition("; its log is ")[0]
 
 
-def _describe_merge(path: Path, is_thing: Sequence[bool]) -> None:
+def describe_merge(path: Path, is_thing: Sequence[bool]) -> None:
     """What a worker reads of a bundle to time the app's merge."""
     merge = config_to_dict(Config().merge)
     path.write_text(json.dumps({"merge": merge, "categories": [{"is_thing": thing} for thing in is_thing]}))
 
 
-def _images(size: tuple[int, int]) -> torch.Tensor:
+def street_images(size: tuple[int, int]) -> torch.Tensor:
     """(4, 3, H, W) float32 0..255 street scenes."""
     scenes = StreetStream(0, size, _NUM_IMAGES)
     return torch.from_numpy(np.stack([scenes[i].image for i in range(_NUM_IMAGES)])).permute(0, 3, 1, 2).float()
