@@ -18,11 +18,14 @@ from edgeseg.bench.model_table import at_precision, describe_merge, settled, str
 from edgeseg.bench.protocol import Target, measure
 from edgeseg.cli_models import COCO_IS_THING
 from edgeseg.config import Config
+from edgeseg.display import progress
 from edgeseg.export.bundle import DESCRIPTION, checksum
 from edgeseg.export.graph import DeployedGraph
 from edgeseg.export.plan import Job
 from edgeseg.export.program import Conversions, export_program
 from edgeseg.export.runtimes import MergeMode, get_runtime
+
+_ROUNDS = 3
 
 _Choice = tuple[MergeMode, Literal[1, 2, 4]]  # where the merge is, and how much it enlarges
 
@@ -51,7 +54,10 @@ def main(args: Args) -> None:
     print(f"least ms, one thread | {' | '.join(f'{mode} {factor}' for mode, factor in choices)}")
     with tempfile.TemporaryDirectory() as folder:
         targets = _convert(args, choices, Path(folder))
-        timed = iter(measure(targets, threads=(1,), seconds=args.seconds))
+        with progress("processes", _ROUNDS * len(targets)) as advance:
+            timed = iter(
+                measure(targets, threads=(1,), seconds=args.seconds, rounds=_ROUNDS, on_done=lambda target: advance(1))
+            )
         for precision in args.precisions:
             for runtime in args.runtimes:
                 print(f"{precision} {runtime} | {_row([next(timed) for _ in choices])}")
@@ -78,8 +84,10 @@ def _convert(args: Args, choices: list[_Choice], folder: Path) -> list[Target]:
                     path = folder / f"{precision}-{mode}-{factor}-{runtime.name}{runtime.suffix}"
                     job = Job(runtime, precision, precision, mode, path.name)
                     made.append((job, path, conversions.submit(export_program(graph, runtime, args.size), job, path)))
-        for _, _, conversion in made:
-            conversion.result()
+        with progress("files", len(made)) as advance:
+            for _, path, conversion in made:
+                conversion.result()
+                advance(1, now=path.name)
     return [
         Target(path, "default", path.name, checksum(path), job.runtime.name, job.precision, job.merge, args.size)
         for job, path, _ in made
