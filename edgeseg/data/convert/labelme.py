@@ -107,7 +107,10 @@ def _look(_: None, path: Path) -> _Found:
     document = fields.read_json(path)
     if not isinstance(document, dict) or "shapes" not in document:
         raise InputError(f"{path} is no LabelMe JSON (no 'shapes'); move other files out of the folder")
-    image = path.parent / fields.field(document, "imagePath", str, str(path)).replace("\\", "/")
+    name = fields.field(document, "imagePath", str, str(path))
+    if "\0" in name:
+        raise InputError(f"{path}: imagePath {name!r} is no file name; correct it")
+    image = path.parent / name.replace("\\", "/")
     rows = fields.field(document, "shapes", list, str(path))
     return _Found(image, [fields.field(row, "label", str, f"{path}: shape {i}") for i, row in enumerate(rows)])
 
