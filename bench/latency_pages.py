@@ -6,7 +6,6 @@ python -m edgeseg.bench.latency_pages docs/latency.jsonl > docs/latency.md
 from __future__ import annotations
 
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +72,7 @@ def page(cells: Sequence[Cell]) -> str:
     for side in sorted({_parts(cell)[2] for cell in cells}, key=int):
         for runtime, title in _RUNTIMES.items():
             if here := [cell for cell in cells if cell.runtime == runtime and _parts(cell)[2] == side]:
-                versions = Counter(cell.runtime_version.partition(" (")[0] for cell in here if not cell.refused)
+                versions = dict.fromkeys(cell.runtime_version.partition(" (")[0] for cell in here if not cell.refused)
                 parts += [f"## {side}x{side}, {title}\n", _grid(here), f"\n{', '.join(versions)}.{_sums(here)}\n"]
     return "\n".join([*parts, _CUT, *_cuts(cells)]) + "\n"
 

@@ -180,6 +180,12 @@ CASES: dict[str, tuple[str, Break, str]] = {
     ),
     "labelme: other size": ("labelme", enlarge("a.png"), r"a\.json says 6 x 8"),
     "labelme: photo missing": ("labelme", remove("a.png"), r"a\.png does not exist"),
+    "labelme: NUL in a name": (
+        "labelme",
+        edit_json("a.json", lambda d: {**d, "imagePath": "a\0.png"}),
+        r"a\.json: imagePath: 'a\\x00\.png' is no file name",
+    ),
+    "labelme: no name": ("labelme", edit_json("a.json", lambda d: {**d, "imagePath": ""}), "imagePath: '' is no file"),
     "labelme: other JSON": ("labelme", write("z.json", "{}"), r"z\.json is no LabelMe JSON"),
     "labelme: not listed": (
         "labelme",

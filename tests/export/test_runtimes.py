@@ -118,8 +118,8 @@ def test_no_runtime_package_and_nothing_that_trains_is_imported_before_it_is_use
     code = (
         "import sys; from edgeseg.export.runtimes import get_runtime, runtime_names;"
         f"[get_runtime(n) for n in [*runtime_names(), *{ON_REQUEST}]];"
-        "heavy = {'executorch', 'litert_torch', 'ai_edge_litert', 'coremltools', 'onnx', 'onnxruntime', 'coreai'};"
-        "heavy.add('torchvision');"
+        "heavy = {'executorch', 'litert_torch', 'ai_edge_litert', 'coremltools', 'onnx', 'onnxruntime', 'coreai',"
+        " 'torchvision'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

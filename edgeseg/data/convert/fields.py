@@ -92,14 +92,26 @@ def number(text: str | None, where: str) -> float:
     return value
 
 
+def path_name(name: str, where: str) -> PurePosixPath:
+    """A path out of text, with forward slashes.
+
+    Raises:
+        InputError: It names no file.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.name or "\0" in name:
+        raise InputError(f"{where}: {name!r} is no file name; correct it")
+    return path
+
+
 def relative_name(name: str, where: str) -> str:
     """A file name that stays inside its folder, with forward slashes.
 
     Raises:
         InputError: It is empty, absolute or climbs out.
     """
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name or path.parts[0][1:2] == ":":
+    path = path_name(name, where)
+    if path.is_absolute() or ".." in path.parts or path.parts[0][1:2] == ":":
         raise InputError(f"{where}: file name {name!r}; a path inside the source's image folder is wanted")
     return path.as_posix()
 

@@ -107,10 +107,7 @@ def _look(_: None, path: Path) -> _Found:
     document = fields.read_json(path)
     if not isinstance(document, dict) or "shapes" not in document:
         raise InputError(f"{path} is no LabelMe JSON (no 'shapes'); move other files out of the folder")
-    name = fields.field(document, "imagePath", str, str(path))
-    if "\0" in name:
-        raise InputError(f"{path}: imagePath {name!r} is no file name; correct it")
-    image = path.parent / name.replace("\\", "/")
+    image = path.parent / fields.path_name(fields.field(document, "imagePath", str, str(path)), f"{path}: imagePath")
     rows = fields.field(document, "shapes", list, str(path))
     return _Found(image, [fields.field(row, "label", str, f"{path}: shape {i}") for i, row in enumerate(rows)])
 
