@@ -93,7 +93,7 @@ class TableArgs:
     precisions: tuple[str, ...] = ("float32", "int8")
     """float32, or quantization recipes (without their fine-tuning: weights are fresh ones)."""
     seconds: float = 2.0
-    """Timed calls in each of two processes."""
+    """Timed calls in each process: two, or up to five until two agree."""
     out: Path = Path("models.jsonl")
     """JSON lines file of measured cells; what it holds is not measured again. Remove it to measure anew."""
     plan: bool = False

@@ -77,16 +77,22 @@ def test_a_network_is_one_line_and_what_is_cut_or_refused_stands_at_its_end() ->
 
 
 @pytest.mark.parametrize(
-    "steady, tries, least", [([True], 1, 3.0), ([False, True, True], 2, 2.0), ([False] * 4, 3, 2.0)]
+    "medians, processes, ms, is_steady",
+    [
+        ([20.0, 20.8], 2, 20.4, True),
+        ([30.0, 20.0, 25.0, 20.8, 10.0], 4, 20.4, True),
+        ([20.0, 30.0, 40.0, 50.0, 60.0, 20.0], 5, 29.0, False),
+    ],
 )
-def test_a_cell_is_timed_again_until_the_machine_was_steady(
-    steady: list[bool], tries: int, least: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cell_is_timed_until_two_processes_agree(
+    medians: list[float],
+    processes: int,
+    ms: float,
+    is_steady: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = [
-        SimpleNamespace(samples_ms=(ms, ms + 1.0), is_steady=is_steady, runtime_version="9")
-        for ms, is_steady in zip((3.0, 2.0, 4.0, 1.0), steady, strict=False)
-    ]
-    whole = len(left)
+    left = [SimpleNamespace(samples_ms=(each - 1, each, each + 9), runtime_version="9") for each in medians]
     monkeypatch.setattr(model_table, "measure", lambda *args, **options: [left.pop(0)])
     monkeypatch.setattr(
         model_table, "get_runtime", lambda name: SimpleNamespace(describe=lambda path: Coverage("", 1, {}, None))
@@ -94,7 +100,8 @@ def test_a_cell_is_timed_again_until_the_machine_was_steady(
     artifact = tmp_path / "network"
     artifact.write_bytes(b"seven b")
     found = model_table._time(artifact, NETWORK, "onnx", "float32", 1.0)
-    assert (whole - len(left), found["least_ms"], found["ms"]) == (tries, least, least + 0.5)
+    assert len(medians) - len(left) == processes
+    assert (found["ms"], found["least_ms"], found["is_steady"]) == (ms, min(medians[:processes]) - 1, is_steady)
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
