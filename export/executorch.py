@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,17 +71,15 @@ class ExecuTorch:
         """The thread pool is one for the process: the last load decides for all."""
         require_runner(self)
         with silenced():  # the C++ side reports on the CPU
-            from executorch.extension.pybindings import portable_lib
-            from executorch.runtime import Runtime
-
-            if portable_lib._threadpool_get_thread_count() != num_threads:
-                portable_lib._unsafe_reset_threadpool(num_threads)
-            program = Runtime.get().load_program(path)
+            native = _native()
+            if native._threadpool_get_thread_count() != num_threads:
+                native._unsafe_reset_threadpool(num_threads)
+            program = native._load_program(str(path), program_verification=native.Verification.InternalConsistency)
             method = program.load_method("forward")
 
         return Stages(
             upload=lambda image: [torch.from_numpy(np.ascontiguousarray(image))],
-            network=method.execute,
+            network=method,
             readout=lambda outputs: name_outputs([o.numpy().copy() for o in outputs]),  # the next call writes over them
             accelerator=lambda: in_words(self.describe(path)),
         )
@@ -90,15 +87,11 @@ class ExecuTorch:
     def describe(self, path: Path) -> Coverage:
         """Counts the instructions of the program: delegate calls and portable kernels."""
         require_runner(self)
-        from executorch.exir._serialize._program import deserialize_pte_binary
+        from edgeseg.export.pte import count_pieces
 
-        plan = deserialize_pte_binary(path.read_bytes()).program.execution_plan[0]
-        outside: Counter[str] = Counter()
-        for instruction in plan.chains[0].instructions:
-            index = getattr(instruction.instr_args, "op_index", None)
-            if index is not None:
-                outside[plan.operators[index].name.removeprefix("aten::")] += 1
-        return Coverage(self.delegate, len(plan.delegates), dict(outside), None)
+        num_delegates, outside = count_pieces(path)
+        counts = {name.removeprefix("aten::"): count for name, count in outside.items()}
+        return Coverage(self.delegate, num_delegates, counts, None)
 
     def stored(self, path: Path) -> dict[str, int]:
         """Nothing: the delegate's constants are in a form of its own."""
@@ -108,6 +101,20 @@ class ExecuTorch:
     def engine(self) -> str:
         """See Runtime."""
         return f"executorch {importlib.metadata.version('executorch')} (portable + XNNPACK, this machine's CPU)"
+
+
+def _native() -> Any:
+    """The binding itself: the public module around it imports the exporter, five seconds, for one warning.
+
+    On Windows that module also says where the binding's libraries lie.
+    """
+    try:
+        from executorch.extension.pybindings import _C
+    except ImportError:
+        from executorch.extension.pybindings import portable_lib
+
+        return portable_lib
+    return _C
 
 
 def _declare_four_bits(program: ExportedProgram) -> None:
