@@ -205,7 +205,7 @@ def _measured_now(
         ) as station,
     ):
         for twin in twins:
-            if reason := next((why for target in twin if (why := reason_not_timed(target, station))), ""):
+            if reason := next((why for target in twin if (why := reason_not_timed(target.runtime, station))), ""):
                 left_out.append(f"{twin[0].artifact}: {reason}")
                 continue
             rows = measure(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgeseg.bench.operator_profile import HAND_OVER, OperatorRun
+from edgeseg.export.runtimes import family
 
 OUTSIDE_SHARE = 0.05
 """Of the time: below it an operator outside the delegate, or the delegate's borders, are not worth a line."""
@@ -134,7 +135,7 @@ def _quantizing(facts: Facts) -> Iterator[str]:
 
 
 def _neural_engine(facts: Facts) -> Iterator[str]:
-    if facts.runtime != "coreml":
+    if family(facts.runtime) != "coreml":
         return
     floats = sum(run.operator.endswith("(float32)") for run in facts.runs)
     if floats:

@@ -22,7 +22,7 @@ from torch import nn
 
 from edgeseg.bench.machine import this_machine
 from edgeseg.bench.measurement import STEADY, Measurement
-from edgeseg.bench.protocol import Target, measure
+from edgeseg.bench.protocol import Target, measure, reason_not_timed
 from edgeseg.config import Config, ModelConfig, config_from_dict, config_to_dict
 from edgeseg.data.street import StreetStream
 from edgeseg.display import progress, say
@@ -201,6 +201,8 @@ def _refuse_unknown(runtimes: Sequence[str], precisions: Sequence[str]) -> None:
         runtime = get_runtime(name)
         require_converter(runtime)
         require_runner(runtime)
+        if reason := reason_not_timed(name):
+            raise InputError(f"--runtimes {name}: {reason}; leave it out")
     for precision in precisions:
         if precision != FLOAT:
             find_recipe(precision)

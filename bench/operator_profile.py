@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from edgeseg.export.runtimes import family
 from edgeseg.structures import InputError
 
 T = TypeVar("T")
@@ -25,12 +26,10 @@ HAND_OVER = "call of the delegate"
 _READERS = {
     "executorch": "edgeseg.bench.profile_executorch",
     "litert": "edgeseg.bench.profile_litert",
-    "litert-small": "edgeseg.bench.profile_litert",
     "coreml": "edgeseg.bench.profile_coreml",
     "onnx": "edgeseg.bench.profile_onnx",
-    "onnx-small": "edgeseg.bench.profile_onnx",
 }
-"""A runtime's reader is one file with `profile(request)`, and a line here."""
+"""A family's reader is one file with `profile(request)`, and a line here."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,9 @@ def profile(request: Request) -> Profile:
         InputError: A runtime without a reader, or its package missing.
         CheckError: The runtime was built without its profiler.
     """
-    if request.runtime not in _READERS:
+    if family(request.runtime) not in _READERS:
         raise InputError(f"no profile reader for runtime {request.runtime!r}; there are {', '.join(_READERS)}")
-    found: Profile = importlib.import_module(_READERS[request.runtime]).profile(request)
+    found: Profile = importlib.import_module(_READERS[family(request.runtime)]).profile(request)
     return found
 
 

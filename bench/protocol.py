@@ -24,7 +24,7 @@ from edgeseg.bench.station import Deployed, Station
 from edgeseg.bench.transport_local import LocalShell
 from edgeseg.bench.worker import REFERENCE, Result, Split
 from edgeseg.export.provenance import checkout_commit
-from edgeseg.export.runtimes import get_runtime, require_runner
+from edgeseg.export.runtimes import family, get_runtime, require_runner
 from edgeseg.structures import InputError
 
 NO_CORE_ML = (
@@ -110,13 +110,13 @@ def measure(
     if not threads or min(threads) < 1 or rounds < 1 or seconds <= 0:
         raise InputError(f"threads {list(threads)}, rounds {rounds}, seconds {seconds}: all must be above zero")
     if station is None:
-        for name in {t.runtime for t in targets if not reason_not_timed(t)} - {REFERENCE}:
+        for name in {t.runtime for t in targets if not reason_not_timed(t.runtime)} - {REFERENCE}:
             require_runner(get_runtime(name))
     started = datetime.now(UTC).isoformat(timespec="seconds")
     shuffle = random.Random(seed)
     with nullcontext(station) if station else Station(LocalShell()) as device:
         pairs = [(t, n) for t in targets for n in _counts(t, threads, device) if not is_done(t, n)]
-        pairs_timed = [(target, count) for target, count in pairs if not reason_not_timed(target, device)]
+        pairs_timed = [(target, count) for target, count in pairs if not reason_not_timed(target.runtime, device)]
         deployed = {t: device.deploy(t.path, t.runtime, t.image_size) for t in dict.fromkeys(p[0] for p in pairs_timed)}
         first = device.state()
         agreements = {target: verify(device, target, there) for target, there in deployed.items()}
@@ -142,11 +142,11 @@ def measure(
     return [records[pair] for pair in pairs]
 
 
-def reason_not_timed(target: Target, station: Station | None = None) -> str:
-    """Why a target cannot be timed on a device (None: this computer); empty if it can."""
-    if station is not None and not station.can_run(target.runtime):
-        return f"{station.shell.name} has no runner for {target.runtime}"
-    return NO_CORE_ML if target.runtime == "coreml" and sys.platform != "darwin" else ""
+def reason_not_timed(runtime: str, station: Station | None = None) -> str:
+    """Why files of a runtime cannot be timed on a device (None: this computer); empty if they can."""
+    if station is not None and not station.can_run(runtime):
+        return f"{station.shell.name} has no runner for {runtime}"
+    return NO_CORE_ML if family(runtime) == "coreml" and sys.platform != "darwin" else ""
 
 
 def is_cool(state: DeviceState, first: DeviceState) -> bool:
@@ -163,7 +163,7 @@ def is_cool(state: DeviceState, first: DeviceState) -> bool:
 
 
 def _counts(target: Target, threads: Sequence[int], station: Station) -> list[int]:
-    return [1] if reason_not_timed(target, station) else list(dict.fromkeys(threads))
+    return [1] if reason_not_timed(target.runtime, station) else list(dict.fromkeys(threads))
 
 
 def _cool_down(station: Station, first: DeviceState, limit_seconds: float) -> tuple[DeviceState, bool]:
@@ -205,7 +205,7 @@ def _record(
         emulated=bool(station.emulated),
         time_utc=started,
         commit=checkout_commit(),
-        not_timed="" if results else reason_not_timed(target, station),
+        not_timed="" if results else reason_not_timed(target.runtime, station),
         device_key=station.key,
         runner=station.runner,
         seconds=seconds,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgeseg.bench.measurement import Device
 from edgeseg.bench.report_data import MAX_DROP, ArtifactReport, ReportData
 from edgeseg.bench.report_markup import points, row, section, size, table
+from edgeseg.export.runtimes import family
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def choice(data: ReportData) -> str:
 
 
 def _row(data: ReportData, place: _Place) -> str:
-    held = [artifact for artifact in data.artifacts if artifact.runtime.split("-")[0] in place.runtimes]
+    held = [artifact for artifact in data.artifacts if family(artifact.runtime) in place.runtimes]
     good = [artifact for artifact in held if _is_right(artifact, data.reference)]
     if not held:
         return ""

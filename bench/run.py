@@ -109,7 +109,7 @@ def bench_bundle(
     bundle = open_bundle(path)
     targets = [*also, *(target_of(bundle, artifact) for artifact in bundle.artifacts)]
     counts = tuple(threads) or tuple(sorted({1, usable_cores()}))
-    num_jobs = rounds * len(set(counts)) * sum(reason_not_timed(target) == "" for target in targets)
+    num_jobs = rounds * len(set(counts)) * sum(reason_not_timed(target.runtime) == "" for target in targets)
     with progress("timing", num_jobs, quiet=quiet) as advance:
         return measure(targets, threads=counts, seconds=seconds, rounds=rounds, on_done=lambda target: advance(1))
 
@@ -200,7 +200,7 @@ class _Fleet:
             counts = settings.threads or tuple(sorted({1, cores if address == "local" else min(cores, _MANY_CORES)}))
             targets = self._targets(station)
             num_left = sum(
-                not reason_not_timed(target, station) and not self._is_done(station, target, count)
+                not reason_not_timed(target.runtime, station) and not self._is_done(station, target, count)
                 for target in targets
                 for count in counts
             )
@@ -226,7 +226,7 @@ class _Fleet:
             held = ", ".join(sorted({artifact.runtime for artifact in self._bundle.artifacts}))
             raise InputError(f"{self._bundle.path} holds nothing for {min(unknown)}; it holds {held}")
         targets = [target_of(self._bundle, a) for a in self._bundle.artifacts if not wanted or a.runtime in wanted]
-        if all(reason_not_timed(target, station) for target in targets):
+        if all(reason_not_timed(target.runtime, station) for target in targets):
             raise InputError(f"{station.shell.name} can run nothing of {self._bundle.path}; {_ways(station)}")
         return targets
 

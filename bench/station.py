@@ -21,6 +21,7 @@ from edgeseg.bench.transport_local import LocalShell
 from edgeseg.bench.worker import Request, Result
 from edgeseg.config import config_from_dict, config_to_dict
 from edgeseg.export.bundle import DESCRIPTION
+from edgeseg.export.runtimes import family
 from edgeseg.structures import CheckError, InputError
 
 NATIVE = "edgeseg-runner"
@@ -114,8 +115,8 @@ class Station:
     def can_run(self, runtime: str) -> bool:
         """Whether the runner knows the runtime at all, installed or not."""
         if self._runner is not None:
-            return runtime in _NATIVE_RUNTIMES
-        return isinstance(self.shell, LocalShell) or runtime in _PACKAGES
+            return family(runtime) in _NATIVE_RUNTIMES
+        return isinstance(self.shell, LocalShell) or family(runtime) in _PACKAGES
 
     def deploy(self, path: Path, runtime: str, image_size: tuple[int, int]) -> Deployed:
         """Copies an artifact, and the bundle's description for its merge, unless they are there.
@@ -156,7 +157,7 @@ class Station:
         Raises:
             CheckError: The process died, its last words are in the message; or the device was lost.
         """
-        request = Request(deployed.runtime, Path(deployed.path), deployed.image_size, threads, seconds, seed)
+        request = Request(family(deployed.runtime), Path(deployed.path), deployed.image_size, threads, seconds, seed)
         if images is not None:
             self.shell.push(images, "images.safetensors")
             request = replace(request, images="images.safetensors", answers="answers.safetensors")
@@ -207,7 +208,7 @@ class Station:
     def _require_package(self, runtime: str) -> None:
         if self._runner is not None or isinstance(self.shell, LocalShell) or runtime in self._sent:
             return
-        names = _PACKAGES[runtime]
+        names = _PACKAGES[family(runtime)]
         code = f"import sys, importlib.util as u; sys.exit(not any(map(u.find_spec, {names})))"
         doing = f"looking for {runtime}"
         if self.shell.call(f"{shlex.quote(self._python)} -c {shlex.quote(code)}", seconds=120, doing=doing).code:

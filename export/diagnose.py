@@ -11,7 +11,7 @@ from edgeseg.export.bundle import size_bytes
 from edgeseg.export.hypotheses import HYPOTHESES
 from edgeseg.export.proof import Diagnosis
 from edgeseg.export.reference import first_line
-from edgeseg.export.runtimes import Predict
+from edgeseg.export.runtimes import Predict, family
 from edgeseg.export.trial import Case, Trial
 
 EXPLAINED = 0.35
@@ -54,8 +54,8 @@ def _best(trials: Iterator[Trial]) -> Trial:
 def why_not_loaded(path: Path, runtime: str, error: Exception) -> Diagnosis:
     """Of a file that its runtime cannot load."""
     said = first_line(error)
-    if path.is_file() and runtime in _BEGINNINGS:
-        kind, offset, mark = _BEGINNINGS[runtime]
+    if path.is_file() and family(runtime) in _BEGINNINGS:
+        kind, offset, mark = _BEGINNINGS[family(runtime)]
         head = path.read_bytes()[:16]
         if head[offset : offset + len(mark)] != mark:
             others = [name for name, at, begin in _BEGINNINGS.values() if head[at : at + len(begin)] == begin]

@@ -174,6 +174,11 @@ def get_runtime(name: str) -> Runtime:
     return runtime
 
 
+def family(name: str) -> str:
+    """The runtime that runs a file of another one that makes the same kind: litert for litert-small."""
+    return name.partition("-")[0]
+
+
 def is_available(runtime: Runtime) -> bool:
     """True where both converting and running have their packages."""
     return all(map(_is_installed, runtime.converter_packages)) and any(map(_is_installed, runtime.runner_packages))

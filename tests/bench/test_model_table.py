@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -119,9 +120,14 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         (("--heads", "kmacks"), "no head named 'kmacks'"),
         (("--configs", "remax-x"), "did you mean 'remax-"),
         (("--configs", "remax-t", "--heads", "kmax"), "--configs names whole networks"),
+        pytest.param(
+            ("--runtimes", "coreml"),
+            "whose speed says nothing; leave it out",
+            marks=pytest.mark.skipif(sys.platform == "darwin", reason="it is timed there"),
+        ),
     ],
 )
-def test_names_that_do_not_exist_are_refused_before_anything_is_measured(
+def test_what_cannot_be_measured_is_refused_before_anything_is(
     options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models", "table", "--out", str(tmp_path / "models.jsonl"), *options]) == 2

@@ -12,6 +12,7 @@ from edgeseg.export.litert import LiteRT
 from edgeseg.export.lowering import QNN
 from edgeseg.export.runtimes import (
     MergeMode,
+    family,
     get_runtime,
     is_available,
     require_converter,
@@ -107,6 +108,12 @@ def test_missing_package_is_named_with_the_install_command() -> None:
         require_converter(runtime)
     with pytest.raises(InputError, match=r"no_such_runner .*pip install 'edgeseg\[executorch\]'"):
         require_runner(runtime)
+
+
+def test_other_forms_of_a_file_are_run_by_the_runtime_itself() -> None:
+    assert [family(name) for name in ("litert", "litert-small", "coreml-ios16")] == ["litert", "litert", "coreml"]
+    for name in ON_REQUEST:
+        assert family(name) in (*runtime_names(), "coreai")
 
 
 def test_second_interpreter_serves_where_the_first_is_missing() -> None:
