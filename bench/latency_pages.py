@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 
 from edgeseg.bench.model_table import Cell, read_cells
@@ -38,8 +39,8 @@ _CUT = """## Cut in int8
 
 Pieces that the delegate gets of an `int8` file, where it is more than one, and operators that stay outside.
 
-| | LiteRT | ExecuTorch |
-|---|---|---|"""
+| head | LiteRT | ExecuTorch | backbones |
+|---|---|---|---|"""
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class Sums:
     Attributes:
         num: Networks of neither the default backbone nor the default head whose parts were measured.
         median: Of the relative differences between what was measured and the sum of its parts, signs left out.
+        most: What nine of ten differ by at most.
         largest: Of these.
     """
 
     num: int
     median: float
+    most: float
     largest: float
 
 
@@ -93,7 +96,10 @@ def add_up(cells: Iterable[Cell]) -> Sums | None:
         if (backbone, head) not in parts and all(part in ms for part in parts):
             first, second, shared = (ms[part] for part in parts)
             differences.append(abs(found / (first + second - shared) - 1))
-    return Sums(len(differences), statistics.median(differences), max(differences)) if differences else None
+    if not differences:
+        return None
+    median, most, largest = np.quantile(differences, (0.5, 0.9, 1.0)).tolist()
+    return Sums(len(differences), median, most, largest)
 
 
 def _grid(cells: Sequence[Cell]) -> str:
@@ -117,18 +123,24 @@ def _sums(cells: Sequence[Cell]) -> str:
         if sums := add_up(cell for cell in cells if cell.precision == precision):
             said += (
                 f" {precision}: {sums.num} networks differ from the sum of their parts by {sums.median:.0%} (median), "
-                f"{sums.largest:.0%} at most."
+                f"nine of ten by no more than {sums.most:.0%}, one by {sums.largest:.0%}."
             )
     return said
 
 
 def _cuts(cells: Sequence[Cell]) -> list[str]:
-    cut: dict[str, dict[str, str]] = {}
+    """A row for each head and way to cut it."""
+    cut: dict[tuple[str, str, str], dict[str, str]] = {}
     for cell in cells:
         if cell.precision == "int8" and (cell.num_delegates or 1) > 1:
+            backbone, head, side = _parts(cell)
             outside = ", ".join(f"{count} {name}" for name, count in sorted((cell.outside or {}).items()))
-            cut.setdefault(cell.network, {})[cell.runtime] = f"{cell.num_delegates}: {outside}"
-    return [f"| `{name}` | {cut[name].get('litert', '')} | {cut[name].get('executorch', '')} |" for name in sorted(cut)]
+            cut.setdefault((head, backbone, side), {})[cell.runtime] = f"{cell.num_delegates}: {outside}"
+    rows: dict[str, list[str]] = {}
+    for (head, backbone, side), said in sorted(cut.items()):
+        row = f"| `{head}` | {said.get('litert', '')} | {said.get('executorch', '')} |"
+        rows.setdefault(row, []).append(f"`{backbone}` {side}")
+    return [f"{row} {', '.join(names)} |" for row, names in rows.items()]
 
 
 def _parts(cell: Cell) -> tuple[str, str, str]:

@@ -30,23 +30,24 @@ CELLS = [
 
 def test_a_network_that_costs_what_its_parts_do_differs_by_nothing() -> None:
     assert add_up(CELLS) is None
-    assert add_up([*CELLS, cell("mobilenet_v2+pem", 7.0)]) == Sums(1, 0.0, 0.0)
+    assert add_up([*CELLS, cell("mobilenet_v2+pem", 7.0)]) == Sums(1, 0.0, 0.0, 0.0)
     crossings = [cell("mobilenet_v2+pem", 7.7), cell("timm:convnext_atto+pem", 12.0)]
-    assert add_up([*CELLS, *crossings]) == Sums(2, pytest.approx(0.15), pytest.approx(0.2))
+    assert add_up([*CELLS, *crossings]) == Sums(2, *map(pytest.approx, (0.15, 0.19, 0.2)))
     assert add_up([*CELLS, cell("mobilenet_v2+lraspp", 3.0)]) is None, "lraspp's part was not measured"
 
 
 def test_a_grid_shows_both_precisions_and_leaves_open_what_was_not_measured() -> None:
-    int8 = cell(f"mobilenet_v2+{HEAD}", 2.5, precision="int8", num_delegates=3, outside={"GELU": 2, "CAST": 1})
+    cut = {"precision": "int8", "num_delegates": 3, "outside": {"GELU": 2, "CAST": 1}}
+    int8 = cell(f"mobilenet_v2+{HEAD}", 2.5, **cut)
     refused = cell("mobilenet_v2+pem", 0.0, refused="too wide")
-    shown = page([*CELLS, int8, refused])
-    assert "6 cells of 5 networks" in shown
+    shown = page([*CELLS, int8, cell(f"tiny_moat_1+{HEAD}", 6.0, **cut), refused])
+    assert "7 cells of 6 networks" in shown
     assert "A median is 1.50 times its least call" in shown
     (row,) = (line for line in shown.splitlines() if line.startswith("| `mobilenet_v2` |"))
     assert sorted(filter(None, map(str.strip, row.split("|")))) == ["6.0 → 2.5", "`mobilenet_v2`", "refused →"]
     assert "| `timm:convnext_atto` |" in shown
     assert "| `tiny_moat_0` |" not in shown, "nothing of it was measured"
-    assert shown.endswith(f"| `mobilenet_v2+{HEAD}@256` | 3: 1 CAST, 2 GELU |  |\n")
+    assert shown.endswith(f"| `{HEAD}` | 3: 1 CAST, 2 GELU |  | `mobilenet_v2` 256, `tiny_moat_1` 256 |\n")
 
 
 def test_the_page_in_docs_is_that_of_the_cells_in_docs() -> None:
