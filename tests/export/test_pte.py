@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-BUNDLE = Path("apps/spec/tiny.edgeseg").resolve()
-FILES = sorted(BUNDLE.glob("*.pte"))
+FILES = sorted((Path(__file__).parents[2] / "apps" / "spec" / "tiny.edgeseg").glob("*.pte"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -51,9 +50,7 @@ sys.meta_path.insert(0, Once())
 
 
 @pytest.mark.slow
-def test_a_process_that_runs_a_file_does_not_import_the_exporter_unless_the_binding_needs_the_module_around_it() -> (
-    None
-):
+def test_what_runs_a_file_imports_the_exporter_only_where_the_binding_alone_does_not_load() -> None:
     pytest.importorskip("executorch", reason="pip install 'edgeseg[executorch]'")
 
     def run(code: str) -> list[str]:
