@@ -6,7 +6,7 @@ python -m edgeseg.bench.latency_pages docs/latency.jsonl > docs/latency.md
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,17 @@ and what they say.
 calls, float32 → `int8`. {machines}. A median is {typical:.2f} times its least call, {tenth:.2f} times or more in a
 tenth of the cells. Compare within a grid. Bytes, medians, operators outside the delegate, load and commit of each cell:
 `edgeseg models table --out docs/latency.jsonl --plan --json`.
+"""
+
+_GAINS = """## What int8 gains at {side}x{side}
+
+float32's milliseconds by int8's: median over the heads, and least to most.
+"""
+
+_HEADS_COST = """
+## What a head costs at {side}x{side}
+
+Milliseconds by those of the same backbone under `{head}`: median over the backbones, and least to most.
 """
 
 _CUT = """## Cut in int8
@@ -77,6 +88,7 @@ def page(cells: Sequence[Cell]) -> str:
             if here := [cell for cell in cells if cell.runtime == runtime and _parts(cell)[2] == side]:
                 versions = dict.fromkeys(cell.runtime_version.partition(" (")[0] for cell in here if not cell.refused)
                 parts += [f"## {side}x{side}, {title}\n", _grid(here), f"\n{', '.join(versions)}.{_sums(here)}\n"]
+        parts += _ratios([cell for cell in cells if _parts(cell)[2] == side], side)
     return "\n".join([*parts, _CUT, *_cuts(cells)]) + "\n"
 
 
@@ -126,6 +138,40 @@ def _sums(cells: Sequence[Cell]) -> str:
                 f"nine of ten by no more than {sums.most:.0%}, one by {sums.largest:.0%}."
             )
     return said
+
+
+def _ratios(cells: Iterable[Cell], side: str) -> list[str]:
+    """A table of what int8 gains on each backbone, and one of what each head costs."""
+    usual = Config().model.head
+    ms = {(*_parts(cell)[:2], cell.runtime, cell.precision): cell.least_ms for cell in cells if not cell.refused}
+    gains: dict[tuple[str, ...], list[float]] = {}
+    costs: dict[tuple[str, ...], list[float]] = {}
+    for (backbone, head, runtime, precision), found in ms.items():
+        if precision == FLOAT and (int8 := ms.get((backbone, head, runtime, "int8"))):
+            gains.setdefault((backbone, runtime), []).append(found / int8)
+        if head != usual and (least := ms.get((backbone, usual, runtime, precision))):
+            costs.setdefault((head, runtime, precision), []).append(found / least)
+    pairs = [(runtime, precision) for runtime in _RUNTIMES for precision in _PRECISIONS]
+    return [
+        _GAINS.format(side=side),
+        _table(gains, _BACKBONES, {(runtime,): title for runtime, title in _RUNTIMES.items()}),
+        _HEADS_COST.format(side=side, head=usual),
+        _table(costs, HEADS, {pair: f"{_RUNTIMES[pair[0]]} {pair[1]}" for pair in pairs}) + "\n",
+    ]
+
+
+def _table(
+    ratios: Mapping[tuple[str, ...], Sequence[float]], names: Iterable[str], columns: Mapping[tuple[str, ...], str]
+) -> str:
+    lines = [f"| | {' | '.join(columns.values())} |", "|---" * (1 + len(columns)) + "|"]
+    for name in names:
+        if any(shown := [_spread(ratios.get((name, *column), ())) for column in columns]):
+            lines.append(f"| `{name}` | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}" if ratios else ""
 
 
 def _cuts(cells: Sequence[Cell]) -> list[str]:

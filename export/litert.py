@@ -59,6 +59,7 @@ class LiteRT:
         from edgeseg.export.litert_constants import keep_apart
         from edgeseg.export.litert_means import mean_by_rows, pool_by_convolution
         from edgeseg.export.litert_products import in_two_batches
+        from edgeseg.export.row_constants import channels_to_rows
 
         quant_config = None
         if _is_quantized(program):
@@ -69,6 +70,7 @@ class LiteRT:
         pool_by_convolution(program.graph_module)
         in_two_batches(program.graph_module)
         keep_apart(program)
+        channels_to_rows(program)
         (image,) = program.example_inputs[0]
         litert_torch.convert(program.module(), (image,), quant_config=quant_config).export(str(path))
         if precision == "float16":

@@ -62,6 +62,10 @@ class OnnxRuntime:
         import onnx
         import torch
 
+        from edgeseg.export.row_constants import channels_to_rows
+
+        if precision not in self.precisions:  # in float32 channels stay outermost, and `float16` would halve a row
+            channels_to_rows(program)
         torch.onnx.export(
             program,
             program.example_inputs[0],
