@@ -52,8 +52,11 @@ class ExecuTorch:
         del output_names, precision
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
+        from edgeseg.export.executorch_maxima import maxima_of_halves
+
         if self.delegate == "XNNPACK":
             _declare_four_bits(program)
+            maxima_of_halves(program.graph_module)
         edge = to_edge_transform_and_lower(
             program,
             partitioner=[self.partitioner()],
