@@ -28,7 +28,7 @@ _REMEDIES = {
     "DYNAMIC_FULLY_CONNECTED only (xnnpack_flags = 11 in LiteRT's CPU options)",
     ("litert", "HARD_SWISH"): f"XNNPACK has no int8 kernel for it; {_PLAIN}",
     ("executorch", "as_strided_copy"): f"the pooling of squeeze-and-excite; {_PLAIN}",
-    ("executorch", "_to_dim_order_copy"): "casts of the image and the map, for which XNNPACK has no kernel",
+    ("executorch", "_to_copy"): "casts of the image and the map, for which XNNPACK has no kernel",
 }
 
 

@@ -52,16 +52,17 @@ class ExecuTorch:
         del output_names, precision
         from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
-        from edgeseg.export.executorch_maxima import maxima_of_halves
+        from edgeseg.export.executorch_operators import cast_in_order, respell
 
         if self.delegate == "XNNPACK":
             _declare_four_bits(program)
-            maxima_of_halves(program.graph_module)
+            respell(program)
         edge = to_edge_transform_and_lower(
             program,
             partitioner=[self.partitioner()],
             compile_config=EdgeCompileConfig(_check_ir_validity=False),
         )
+        cast_in_order(edge.exported_program().graph_module)
         path.write_bytes(edge.to_executorch().buffer)
 
     def partitioner(self) -> Any:

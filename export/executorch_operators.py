@@ -1,0 +1,126 @@
+"""Operators that ExecuTorch's delegate leaves outside, or runs slowly, spelt as it takes them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+
+_ATEN = torch.ops.aten
+
+
+def respell(program: ExportedProgram) -> None:
+    """All of this module that comes before the delegate, in place; sums alone round otherwise."""
+    _look_up_once(program)
+    module = program.graph_module
+    _slice_instead_of_splitting(module)
+    reduce_by_halves(module)
+    module.recompile()
+
+
+def reduce_by_halves(module: fx.GraphModule) -> None:
+    """Poolings of one channel's columns, maxima and sums along one kept axis, as trees of `maximum` or `add`, in place.
+
+    XNNPACK pools over channels, of which a map of slots has one: the pooling by which pixels are assigned to slots took
+    a twentieth of a call of the default network in int8 (docs/coverage.md). Maxima and sums it does not take at all,
+    and each cuts the network in two. `edgeseg.models.layers.largest` is the same tree for training.
+    """
+    graph = module.graph
+    for target, pair in (
+        (_ATEN.max_pool2d.default, _ATEN.maximum.default),
+        (_ATEN.amax.default, _ATEN.maximum.default),
+        (_ATEN.sum.dim_IntList, _ATEN.add.Tensor),
+    ):
+        for node in _calls(graph, target):
+            axis = _axis(node)
+            if axis is None:
+                continue
+            with graph.inserting_before(node):
+                reduced = _reduced(graph, node.args[0], axis, pair)
+            reduced.meta = dict(node.meta)
+            node.replace_all_uses_with(reduced)
+            graph.erase_node(node)
+
+
+def _reduced(graph: fx.Graph, whole: Any, axis: int, pair: Any) -> Any:
+    def part(first: int, last: int) -> fx.Node:
+        return graph.call_function(_ATEN.slice.Tensor, (whole, axis, first, last))
+
+    left, odd = whole.meta["val"].shape[axis], []
+    while left > 1:
+        half, is_odd = divmod(left, 2)
+        if is_odd:
+            odd.append(part(left - 1, left))
+        whole, left = graph.call_function(pair, (part(0, half), part(half, 2 * half))), half
+    for entry in odd:
+        whole = graph.call_function(pair, (whole, entry))
+    return whole
+
+
+def _axis(node: Any) -> int | None:
+    """The axis of more than one entry that a node reduces to one; None where it does something else."""
+    image, window, *rest = node.args
+    shape = image.meta["val"].shape
+    if node.target is _ATEN.max_pool2d.default:
+        is_whole = shape[1] == 1 and window == [shape[2], 1] and rest == [window]
+        return 2 if is_whole and shape[2] > 1 else None
+    axis, *others = window
+    is_kept = rest == [True] and not others and not node.kwargs and image.meta["val"].is_floating_point()
+    return int(axis) % len(shape) if is_kept and shape[axis] > 1 else None
+
+
+def _slice_instead_of_splitting(module: fx.GraphModule) -> None:
+    graph = module.graph
+    for target in (_ATEN.split_with_sizes.default, _ATEN.split.Tensor, _ATEN.chunk.default):
+        for node in _calls(graph, target):
+            whole, _, axis = (*node.args, 0)[:3]
+            ends = [0, *itertools.accumulate(part.shape[axis] for part in node.meta["val"])]
+            for user in list(node.users):
+                index = user.args[1]
+                with graph.inserting_before(user):
+                    part = graph.call_function(_ATEN.slice.Tensor, (whole, axis, ends[index], ends[index + 1]))
+                part.meta = dict(user.meta)
+                user.replace_all_uses_with(part)
+                graph.erase_node(user)
+            graph.erase_node(node)
+
+
+def _look_up_once(program: ExportedProgram) -> None:
+    """A learned table that is indexed by a constant becomes what is found there: axial attention's positions."""
+    signature = program.graph_signature
+    buffers = signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
+    for node in _calls(program.graph, _ATEN.index.Tensor):
+        table, places = node.args
+        parameter = signature.inputs_to_parameters.get(table.name)
+        constants = [buffers.get(getattr(place, "name", "")) for place in places]
+        if parameter is None or None in constants or len(table.users) > 1:
+            continue
+        held = program.state_dict | program.constants
+        found = held[parameter][tuple(held[name] for name in constants)]
+        program.state_dict[parameter] = torch.nn.Parameter(found, requires_grad=False)
+        table.meta["val"] = table.meta["val"].new_empty(found.shape)
+        node.replace_all_uses_with(table)
+        program.graph.erase_node(node)
+
+
+def cast_in_order(module: fx.GraphModule) -> None:
+    """Casts that keep the order of axes become plain ones, in place.
+
+    The portable kernel that may reorder looks up each entry's place: of the camera's bytes, which no delegate casts, a
+    plain loop makes float32 in an eighth of the time (docs/coverage.md).
+    """
+    from executorch.exir.dialects._ops import ops
+
+    dialect = ops.edge
+    for node in _calls(module.graph, dialect.dim_order_ops._to_dim_order_copy.default):
+        orders = {tensor.meta["val"].dim_order() for tensor in (*node.args, node)}
+        if orders == {tuple(range(node.meta["val"].dim()))}:
+            node.target, node.kwargs = dialect.aten._to_copy.default, {"dtype": node.kwargs["dtype"]}
+    module.recompile()
+
+
+def _calls(graph: fx.Graph, target: Any) -> list[Any]:
+    return list(graph.find_nodes(op="call_function", target=target))
