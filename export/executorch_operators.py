@@ -26,7 +26,8 @@ def reduce_by_halves(module: fx.GraphModule) -> None:
 
     XNNPACK pools over channels, of which a map of slots has one: the pooling by which pixels are assigned to slots took
     a twentieth of a call of the default network in int8 (docs/coverage.md). Maxima and sums it does not take at all,
-    and each cuts the network in two. `edgeseg.models.layers.largest` is the same tree for training.
+    and each cuts the network in two. Where networks take a maximum that LiteRT has to take as well, they say it so
+    themselves: `edgeseg.models.layers.largest`.
     """
     graph = module.graph
     for target, pair in (
@@ -104,22 +105,6 @@ def _look_up_once(program: ExportedProgram) -> None:
         table.meta["val"] = table.meta["val"].new_empty(found.shape)
         node.replace_all_uses_with(table)
         program.graph.erase_node(node)
-
-
-def cast_in_order(module: fx.GraphModule) -> None:
-    """Casts that keep the order of axes become plain ones, in place.
-
-    The portable kernel that may reorder looks up each entry's place: of the camera's bytes, which no delegate casts, a
-    plain loop makes float32 in an eighth of the time (docs/coverage.md).
-    """
-    from executorch.exir.dialects._ops import ops
-
-    dialect = ops.edge
-    for node in _calls(module.graph, dialect.dim_order_ops._to_dim_order_copy.default):
-        orders = {tensor.meta["val"].dim_order() for tensor in (*node.args, node)}
-        if orders == {tuple(range(node.meta["val"].dim()))}:
-            node.target, node.kwargs = dialect.aten._to_copy.default, {"dtype": node.kwargs["dtype"]}
-    module.recompile()
 
 
 def _calls(graph: fx.Graph, target: Any) -> list[Any]:
