@@ -23,12 +23,14 @@ _LAYOUT = ("Transpose", "TRANSPOSE", "Reorder")
 _QUANTIZING = ("Convert (", "QuantizeLinear", "DequantizeLinear", "QUANTIZE", "DEQUANTIZE")
 _RESIZING = ("Resize", "RESIZE", "Upsample")
 _OF_THE_MERGE = {"argmax", "topk", "gather", "where", "eq", "ge", "gt", "ARG_MAX", "TOPK_V2", "GATHER", "SELECT_V2"}
+_CASTS = "casts of the image and the map, for which XNNPACK has no kernel"
 _REMEDIES = {
     ("litert", "FULLY_CONNECTED"): "products of two activations, which XNNPACK takes with its flag "
     "DYNAMIC_FULLY_CONNECTED only (xnnpack_flags = 11 in LiteRT's CPU options)",
     ("litert", "HARD_SWISH"): f"XNNPACK has no int8 kernel for it; {_PLAIN}",
     ("executorch", "as_strided_copy"): f"the pooling of squeeze-and-excite; {_PLAIN}",
-    ("executorch", "_to_copy"): "casts of the image and the map, for which XNNPACK has no kernel",
+    ("executorch", "_to_copy"): _CASTS,
+    ("executorch", "_to_dim_order_copy"): _CASTS,  # in files from before November 2026, and where axes are reordered
 }
 
 

@@ -13,23 +13,21 @@ _ATEN = torch.ops.aten
 
 
 def respell(program: ExportedProgram) -> None:
-    """All of this module that comes before the delegate, in place; sums alone round otherwise."""
+    """Lookups, splits, maxima and sums as the delegate takes them, in place; sums alone round otherwise."""
     _look_up_once(program)
-    module = program.graph_module
-    _slice_instead_of_splitting(module)
-    reduce_by_halves(module)
-    module.recompile()
+    _slice_instead_of_splitting(program.graph)
+    _reduce_by_halves(program.graph)
+    program.graph_module.recompile()
 
 
-def reduce_by_halves(module: fx.GraphModule) -> None:
-    """Poolings of one channel's columns, maxima and sums along one kept axis, as trees of `maximum` or `add`, in place.
+def _reduce_by_halves(graph: fx.Graph) -> None:
+    """Poolings of one channel's columns, maxima and sums along one kept axis, as trees of `maximum` or `add`.
 
     XNNPACK pools over channels, of which a map of slots has one: the pooling by which pixels are assigned to slots took
     a twentieth of a call of the default network in int8 (docs/coverage.md). Maxima and sums it does not take at all,
     and each cuts the network in two. Where networks take a maximum that LiteRT has to take as well, they say it so
     themselves: `edgeseg.models.layers.largest`.
     """
-    graph = module.graph
     for target, pair in (
         (_ATEN.max_pool2d.default, _ATEN.maximum.default),
         (_ATEN.amax.default, _ATEN.maximum.default),
@@ -73,8 +71,7 @@ def _axis(node: Any) -> int | None:
     return int(axis) % len(shape) if is_kept and shape[axis] > 1 else None
 
 
-def _slice_instead_of_splitting(module: fx.GraphModule) -> None:
-    graph = module.graph
+def _slice_instead_of_splitting(graph: fx.Graph) -> None:
     for target in (_ATEN.split_with_sizes.default, _ATEN.split.Tensor, _ATEN.chunk.default):
         for node in _calls(graph, target):
             whole, _, axis = (*node.args, 0)[:3]
@@ -93,13 +90,13 @@ def _look_up_once(program: ExportedProgram) -> None:
     """A learned table that is indexed by a constant becomes what is found there: axial attention's positions."""
     signature = program.graph_signature
     buffers = signature.inputs_to_buffers | signature.inputs_to_lifted_tensor_constants
+    held = program.state_dict | program.constants
     for node in _calls(program.graph, _ATEN.index.Tensor):
         table, places = node.args
         parameter = signature.inputs_to_parameters.get(table.name)
         constants = [buffers.get(getattr(place, "name", "")) for place in places]
         if parameter is None or None in constants or len(table.users) > 1:
             continue
-        held = program.state_dict | program.constants
         found = held[parameter][tuple(held[name] for name in constants)]
         program.state_dict[parameter] = torch.nn.Parameter(found, requires_grad=False)
         table.meta["val"] = table.meta["val"].new_empty(found.shape)
