@@ -15,7 +15,7 @@ from edgeseg.models.layers import largest
 from edgeseg.structures import VOID_SLOT
 
 _FAR_BELOW = -1e30  # added to a slot's mask logits so that it wins no pixel
-_DIGIT = 16  # a slot index is two digits of this base, so that counting slots is one 16 x 16 product
+_MOST = 256  # slots or categories that can be told apart
 
 
 class DeployedGraph(nn.Module):
@@ -67,7 +67,7 @@ class SlotMerge(nn.Module):
         self.upsample = config.upsample
         thresholds = [config.thing_threshold if thing else config.stuff_threshold for thing in is_thing]
         self.register_buffer("threshold", torch.tensor(thresholds, dtype=torch.float32).view(1, -1, 1))
-        self.register_buffer("index", torch.arange(_DIGIT**2, dtype=torch.float32).view(1, -1, 1))
+        self.register_buffer("index", torch.arange(_MOST, dtype=torch.float32).view(1, -1, 1))
         # An area counts pixels of the slot map, min_area pixels of the network's input.
         self.least_area = float(max(1, math.ceil(config.min_area * config.upsample**2 / 16)))
 
@@ -103,21 +103,27 @@ class SlotMerge(nn.Module):
         return self._lowest_winner(logits, largest(logits, logits.shape[1]))
 
     def _drop_small(self, slot: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        """Which slots live (1, N, 1), and which pixels are void (1, 1, P), both 0 or 1."""
-        digit = self.index[:, :_DIGIT]
-        high = (slot / float(_DIGIT)).floor()
-        is_high = _is_equal(high, digit)  # (1, 16, P)
-        is_low = _is_equal(slot - high * float(_DIGIT), digit)
-        area = torch.bmm(is_high, is_low.permute(0, 2, 1)).view(1, -1, 1)[:, : kept.shape[1]]  # (1, N, 1)
+        """Which slots live (1, N, 1), and which pixels are void (1, 1, P), both 0 or 1.
+
+        A slot's index is two digits, so that counting the pixels of each is one small product. Their base is the least
+        power of two that is enough: exact to divide by.
+        """
+        num = kept.shape[1]
+        base = 2 ** (((num - 1).bit_length() + 1) // 2)
+        num_high = math.ceil(num / base)
+        high = (slot / float(base)).floor()
+        is_high = _is_equal(high, self.index[:, :num_high])  # (1, num_high, P)
+        is_low = _is_equal(slot - high * float(base), self.index[:, :base])
+        area = torch.bmm(is_high, is_low.permute(0, 2, 1)).view(1, -1, 1)[:, :num]  # (1, N, 1)
         too_small = F.relu(((self.least_area - area) * 2.0**-24).ceil())
         alive = kept * (1.0 - too_small)
-        table = F.pad(alive, (0, 0, 0, _DIGIT**2 - alive.shape[1])).view(1, _DIGIT, _DIGIT)
-        alive_pixel = largest(is_high * torch.bmm(table, is_low), _DIGIT)  # one entry at most is not 0
+        table = F.pad(alive, (0, 0, 0, num_high * base - num)).view(1, num_high, base)
+        alive_pixel = largest(is_high * torch.bmm(table, is_low), num_high)  # one entry at most is not 0
         return alive, 1.0 - alive_pixel
 
     def _lowest_winner(self, x: Tensor, highest: Tensor) -> Tensor:
         """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
-        num, base = x.shape[1], float(_DIGIT**2)
+        num, base = x.shape[1], float(_MOST)
         return largest((x - highest).floor() - self.index[:, :num] / base, num) * -base
 
 

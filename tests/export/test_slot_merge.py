@@ -26,7 +26,7 @@ def assert_equal_to_reference(class_logits: torch.Tensor, mask_logits: torch.Ten
     assert (slot_map.dtype, slot_category.dtype, slot_score.dtype) == (torch.uint8, torch.int32, torch.float32)
 
 
-@pytest.mark.parametrize("num_slots", [1, 2, 7, 64, 254])
+@pytest.mark.parametrize("num_slots", [1, 2, 7, 32, 64, 65, 100, 254])
 @pytest.mark.parametrize("upsample", [1, 2, 4])
 @pytest.mark.parametrize("min_area", [0, 1, 16, 100])
 def test_merge_in_the_graph_equals_the_reference_with_ties_everywhere(
