@@ -31,7 +31,8 @@ and what they say.
 
 {cells} cells of {networks} networks: 133 categories, 64 slots, merge in the app, one thread; least milliseconds of the
 calls, float32 → `int8`. {machines}. A median is {typical:.2f} times its least call, {tenth:.2f} times or more in a
-tenth of the cells. Compare within a grid. Bytes, medians, operators outside the delegate, load and commit of each cell:
+tenth of the cells. Compare within a grid, and by its hours (UTC, under it): a host may be slower at some than at others.
+Bytes, medians, operators outside the delegate, load and commit of each cell:
 `edgeseg models table --out docs/latency.jsonl --plan --json`.
 """
 
@@ -87,7 +88,11 @@ def page(cells: Sequence[Cell]) -> str:
         for runtime, title in _RUNTIMES.items():
             if here := [cell for cell in cells if cell.runtime == runtime and _parts(cell)[2] == side]:
                 versions = dict.fromkeys(cell.runtime_version.partition(" (")[0] for cell in here if not cell.refused)
-                parts += [f"## {side}x{side}, {title}\n", _grid(here), f"\n{', '.join(versions)}.{_sums(here)}\n"]
+                parts += [
+                    f"## {side}x{side}, {title}\n",
+                    _grid(here),
+                    f"\n{', '.join(versions)}; {_hours(here)}.{_sums(here)}\n",
+                ]
         parts += _ratios([cell for cell in cells if _parts(cell)[2] == side], side)
     return "\n".join([*parts, _CUT, *_cuts(cells)]) + "\n"
 
@@ -126,6 +131,12 @@ def _grid(cells: Sequence[Cell]) -> str:
 
 def _milliseconds(cell: Cell) -> str:
     return "refused" if cell.refused else f"{cell.least_ms:.1f}"
+
+
+def _hours(cells: Sequence[Cell]) -> str:
+    """First and last minute."""
+    minutes = sorted(cell.time_utc[:16].replace("T", " ") for cell in cells)
+    return f"{minutes[0]} to {minutes[-1]}"
 
 
 def _sums(cells: Sequence[Cell]) -> str:

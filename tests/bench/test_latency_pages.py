@@ -17,7 +17,15 @@ BACKBONE, HEAD = Config().model.backbone, Config().model.head
 
 def cell(network: str, least_ms: float, **change: object) -> Cell:
     made = Cell(f"{network}@256", {}, "litert", "float32", 1, 1, ms=1.5 * least_ms, least_ms=least_ms)
-    return replace(made, **{"machine": "a machine", "runtime_version": "ai-edge-litert 9 (here)", **change})
+    return replace(
+        made,
+        **{
+            "machine": "a machine",
+            "time_utc": "2026-11-22T09:08:07+00:00",
+            "runtime_version": "ai-edge-litert 9 (here)",
+            **change,
+        },
+    )
 
 
 CELLS = [
@@ -39,9 +47,10 @@ def test_a_network_that_costs_what_its_parts_do_differs_by_nothing() -> None:
 def test_a_grid_shows_both_precisions_and_leaves_open_what_was_not_measured() -> None:
     cut = {"precision": "int8", "num_delegates": 3, "outside": {"GELU": 2, "CAST": 1}}
     int8 = cell(f"mobilenet_v2+{HEAD}", 2.5, **cut)
-    refused = cell("mobilenet_v2+pem", 0.0, refused="too wide")
+    refused = cell("mobilenet_v2+pem", 0.0, refused="too wide", time_utc="2026-11-23T15:04:05+00:00")
     shown = page([*CELLS, int8, cell(f"tiny_moat_1+{HEAD}", 6.0, **cut), refused])
     assert "7 cells of 6 networks" in shown
+    assert "ai-edge-litert 9; 2026-11-22 09:08 to 2026-11-23 15:04." in shown
     assert "A median is 1.50 times its least call" in shown
     row, gain = (line for line in shown.splitlines() if line.startswith("| `mobilenet_v2` |"))
     assert gain == "| `mobilenet_v2` | 2.40, 2.40 to 2.40 |  |  |"
