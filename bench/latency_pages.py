@@ -31,7 +31,7 @@ and what they say.
 
 {cells} cells of {networks} networks: 133 categories, 64 slots, merge in the app, one thread; least milliseconds of the
 calls, float32 → `int8`. {machines}. A median is {typical:.2f} times its least call, {tenth:.2f} times or more in a
-tenth of the cells. Compare within a grid, and by its hours (UTC, under it): a host may be slower at some than at others.
+tenth of the cells. Compare within a grid, and by its hours (UTC, under it): a host is not always as fast.
 Bytes, medians, operators outside the delegate, load and commit of each cell:
 `edgeseg models table --out docs/latency.jsonl --plan --json`.
 """
