@@ -47,6 +47,12 @@ _HEADS_COST = """
 Milliseconds by those of the same backbone under `{head}`: median over the backbones, and least to most.
 """
 
+_BACKBONES_COST = """
+## What a backbone costs at {side}x{side}
+
+Milliseconds by those of `{backbone}` under the same head: median over the heads, and least to most.
+"""
+
 _CUT = """## Cut in int8
 
 Pieces that the delegate gets of an `int8` file, where it is more than one, and operators that stay outside.
@@ -152,22 +158,29 @@ def _sums(cells: Sequence[Cell]) -> str:
 
 
 def _ratios(cells: Iterable[Cell], side: str) -> list[str]:
-    """A table of what int8 gains on each backbone, and one of what each head costs."""
-    usual = Config().model.head
+    """Tables of what int8 gains on each backbone, what each head costs and what each backbone does."""
+    usual = Config().model
     ms = {(*_parts(cell)[:2], cell.runtime, cell.precision): cell.least_ms for cell in cells if not cell.refused}
     gains: dict[tuple[str, ...], list[float]] = {}
-    costs: dict[tuple[str, ...], list[float]] = {}
+    heads: dict[tuple[str, ...], list[float]] = {}
+    backbones: dict[tuple[str, ...], list[float]] = {}
     for (backbone, head, runtime, precision), found in ms.items():
         if precision == FLOAT and (int8 := ms.get((backbone, head, runtime, "int8"))):
             gains.setdefault((backbone, runtime), []).append(found / int8)
-        if head != usual and (least := ms.get((backbone, usual, runtime, precision))):
-            costs.setdefault((head, runtime, precision), []).append(found / least)
-    pairs = [(runtime, precision) for runtime in _RUNTIMES for precision in _PRECISIONS]
+        if head != usual.head and (least := ms.get((backbone, usual.head, runtime, precision))):
+            heads.setdefault((head, runtime, precision), []).append(found / least)
+        if backbone != usual.backbone and (least := ms.get((usual.backbone, head, runtime, precision))):
+            backbones.setdefault((backbone, runtime, precision), []).append(found / least)
+    ways: dict[tuple[str, ...], str] = {
+        (runtime, p): f"{title} {p}" for runtime, title in _RUNTIMES.items() for p in _PRECISIONS
+    }
     return [
         _GAINS.format(side=side),
         _table(gains, _BACKBONES, {(runtime,): title for runtime, title in _RUNTIMES.items()}),
-        _HEADS_COST.format(side=side, head=usual),
-        _table(costs, HEADS, {pair: f"{_RUNTIMES[pair[0]]} {pair[1]}" for pair in pairs}) + "\n",
+        _HEADS_COST.format(side=side, head=usual.head),
+        _table(heads, HEADS, ways),
+        _BACKBONES_COST.format(side=side, backbone=usual.backbone),
+        _table(backbones, _BACKBONES, ways) + "\n",
     ]
 
 

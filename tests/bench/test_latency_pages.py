@@ -52,8 +52,9 @@ def test_a_grid_shows_both_precisions_and_leaves_open_what_was_not_measured() ->
     assert "7 cells of 6 networks" in shown
     assert "ai-edge-litert 9; 2026-11-22 09:08 to 2026-11-23 15:04." in shown
     assert "A median is 1.50 times its least call" in shown
-    row, gain = (line for line in shown.splitlines() if line.startswith("| `mobilenet_v2` |"))
+    row, gain, cost = (line for line in shown.splitlines() if line.startswith("| `mobilenet_v2` |"))
     assert gain == "| `mobilenet_v2` | 2.40, 2.40 to 2.40 |  |  |"
+    assert cost == "| `mobilenet_v2` | 1.50, 1.50 to 1.50 |  |  |  |  |  |"
     assert sorted(filter(None, map(str.strip, row.split("|")))) == ["6.0 → 2.5", "`mobilenet_v2`", "refused →"]
     assert "| `timm:convnext_atto` |" in shown
     assert "| `tiny_moat_0` |" not in shown, "nothing of it was measured"
@@ -61,12 +62,13 @@ def test_a_grid_shows_both_precisions_and_leaves_open_what_was_not_measured() ->
 
 
 def test_ratios_are_medians_over_what_was_measured() -> None:
-    """By int8: 4 / 2 and 5 / 4. Of pem: 5 / 4, 9 / 6 and 28 / 14, and in int8 4 / 2."""
+    """By int8: 4 / 2 and 5 / 4. Of pem: 5 / 4, 9 / 6 and 28 / 14, and in int8 4 / 2. Of a backbone: 6 / 4 and 9 / 5."""
     integers = [cell(f"{BACKBONE}+{HEAD}", 2.0, precision="int8"), cell(f"{BACKBONE}+pem", 4.0, precision="int8")]
     others = [cell("mobilenet_v2+pem", 9.0), cell("timm:convnext_atto+pem", 28.0)]
     lines = page([*CELLS, *integers, *others]).splitlines()
     assert f"| `{BACKBONE}` | 1.62, 1.25 to 2.00 |  |  |" in lines
     assert "| `pem` | 1.50, 1.25 to 2.00 | 2.00, 2.00 to 2.00 |  |  |  |  |" in lines
+    assert "| `mobilenet_v2` | 1.65, 1.50 to 1.80 |  |  |  |  |  |" in lines
 
 
 def test_the_page_in_docs_is_that_of_the_cells_in_docs() -> None:
