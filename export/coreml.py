@@ -45,6 +45,7 @@ class CoreML:
     precisions: tuple[str, ...] = ("float32", "float16", *_PALETTE_BITS)
     weight_storage: Literal["int8", "float_qdq"] = "int8"
     activation_storage: Literal["int8", "uint8"] = "int8"
+    has_fast_argmax = False
     input: Literal["image_uint8_nhwc", "pixels"] = "pixels"
 
     def __init__(self, target: Target = "iOS18") -> None:

@@ -32,6 +32,7 @@ class ExecuTorch:
     precisions: tuple[str, ...] = ("float32",)
     weight_storage: Literal["int8", "float_qdq"] = "int8"
     activation_storage: Literal["int8", "uint8"] = "int8"
+    has_fast_argmax = False
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
     delegate = "XNNPACK"

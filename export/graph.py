@@ -57,8 +57,12 @@ class SlotMerge(nn.Module):
     Equal to `edgeseg.merge.merge_slots`, ties to the lowest index included. No argmax, compare, gather or where: the
     largest is a tree of `maximum`; `floor(x - largest)` is 0 for winners and at most -1 elsewhere; minus index / 256 it
     orders winners by their index. All values that count are integers below 2**24, exact in float32.
+
+    Attributes:
+        by_argmax: Takes the runtime's own argmax instead, as `Runtime.has_fast_argmax` asks; the answers are the same.
     """
 
+    by_argmax = False
     threshold: Tensor
     index: Tensor
 
@@ -86,21 +90,19 @@ class SlotMerge(nn.Module):
 
     def _judge_slots(self, class_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         probability = class_logits.softmax(2)[:, :, :-1].permute(0, 2, 1)  # (1, K, N)
-        score = largest(probability, probability.shape[1])
-        category = self._lowest_winner(probability, score)
+        score, category = self._winner(probability)
         is_category = _is_equal(category, self.index[:, : probability.shape[1]])  # (1, K, N)
-        excess = (
-            largest(is_category * self.threshold, is_category.shape[1]) - score
-        )  # above 0 where the score is too low
-        kept = 1.0 - F.relu(excess.ceil())
+        lacking = self._largest(is_category * self.threshold) - score  # above 0 where the score is too low
+        kept = 1.0 - F.relu(lacking.ceil())
         return category.permute(0, 2, 1), score.permute(0, 2, 1), kept.permute(0, 2, 1)
 
     def _winning_slot(self, mask_logits: Tensor, kept: Tensor) -> Tensor:
-        logits = mask_logits + (1.0 - kept).unsqueeze(3) * _FAR_BELOW
-        if self.upsample > 1:
-            logits = F.interpolate(logits, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
-        logits = logits.flatten(2)  # (1, N, P)
-        return self._lowest_winner(logits, largest(logits, logits.shape[1]))
+        far_below = (1.0 - kept) * _FAR_BELOW
+        if self.upsample == 1:
+            return self._winner(mask_logits.flatten(2) + far_below)[1]
+        small = mask_logits + far_below.unsqueeze(3)
+        large = F.interpolate(small, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
+        return self._winner(large.flatten(2))[1]
 
     def _drop_small(self, slot: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Which slots live (1, N, 1), and which pixels are void (1, 1, P), both 0 or 1.
@@ -118,13 +120,20 @@ class SlotMerge(nn.Module):
         too_small = F.relu(((self.least_area - area) * 2.0**-24).ceil())
         alive = kept * (1.0 - too_small)
         table = F.pad(alive, (0, 0, 0, num_high * base - num)).view(1, num_high, base)
-        alive_pixel = largest(is_high * torch.bmm(table, is_low), num_high)  # one entry at most is not 0
+        alive_pixel = self._largest(is_high * torch.bmm(table, is_low))  # one entry at most is not 0
         return alive, 1.0 - alive_pixel
 
-    def _lowest_winner(self, x: Tensor, highest: Tensor) -> Tensor:
-        """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
+    def _winner(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(1, N, P) -> the largest and the float index of the first that reaches it, (1, 1, P) each; N <= 256."""
+        highest = self._largest(x)
+        if self.by_argmax:
+            return highest, x.transpose(1, 2).argmax(2).unsqueeze(1).to(torch.float32)
         num, base = x.shape[1], float(_MOST)
-        return largest((x - highest).floor() - self.index[:, :num] / base, num) * -base
+        return highest, largest((x - highest).floor() - self.index[:, :num] / base, num) * -base
+
+    def _largest(self, x: Tensor) -> Tensor:
+        """(1, N, P) -> (1, 1, P)."""
+        return x.amax(1, keepdim=True) if self.by_argmax else largest(x, x.shape[1])
 
 
 def _is_equal(x: Tensor, y: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class LiteRT:
     precisions: tuple[str, ...] = ("float32", "float16")
     weight_storage: Literal["int8", "float_qdq"] = "float_qdq"  # folded int8 weights do not convert
     activation_storage: Literal["int8", "uint8"] = "int8"
+    has_fast_argmax = False
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
     def __init__(self, *, small: bool = False) -> None:

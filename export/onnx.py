@@ -39,6 +39,7 @@ class OnnxRuntime:
     precisions: tuple[str, ...] = ("float32", "float16")
     weight_storage: Literal["int8", "float_qdq"] = "int8"
     activation_storage: Literal["int8", "uint8"] = "uint8"
+    has_fast_argmax = True
     input: Literal["image_uint8_nhwc", "pixels"] = "image_uint8_nhwc"
 
     def __init__(self, *, small: bool = False) -> None:
@@ -63,7 +64,9 @@ class OnnxRuntime:
         import torch
 
         from edgeseg.export.row_constants import channels_to_rows
+        from edgeseg.export.transposed_products import transpose_products
 
+        transpose_products(program)
         if precision not in self.precisions:  # in float32 channels stay outermost, and `float16` would halve a row
             channels_to_rows(program)
         torch.onnx.export(

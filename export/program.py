@@ -45,6 +45,8 @@ def export_program(graph: DeployedGraph, runtime: Runtime, image_size: tuple[int
     Quantized modules are found by their methods `set_weight_storage` and `set_storage`, and stay as they were set.
     """
     height, width = image_size
+    if graph.merge is not None:
+        graph.merge.by_argmax = runtime.has_fast_argmax
     for module in graph.modules():
         if callable(set_weight_storage := getattr(module, "set_weight_storage", None)):
             set_weight_storage(runtime.weight_storage)

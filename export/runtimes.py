@@ -110,6 +110,7 @@ class Runtime(Protocol):
         precisions: What it can make of the float32 network; the precisions of quantized checkpoints are recipes' names.
         weight_storage: How quantized modules must emit their weights: int8 buffers, or float ones with q/dq.
         activation_storage: How they must emit activations; the same numbers, but not the same speed.
+        has_fast_argmax: The merge in the graph finds slots by its argmax, not by a tree of maxima (graph.SlotMerge).
         input: What the file takes; `pixels` is float32 NCHW or the platform's own image type, still 0..255 RGB.
     """
 
@@ -122,6 +123,7 @@ class Runtime(Protocol):
     precisions: tuple[str, ...]
     weight_storage: Literal["int8", "float_qdq"]
     activation_storage: Literal["int8", "uint8"]
+    has_fast_argmax: bool
     input: Literal["image_uint8_nhwc", "pixels"]
 
     def refusal(self, precision: str, merge: MergeMode) -> str:

@@ -16,6 +16,11 @@ IS_THING = (True, False, True, False, False)
 Upsample = Literal[1, 2, 4]
 
 
+@pytest.fixture(params=[False, True], ids=["by maxima", "by argmax"], autouse=True)
+def _form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SlotMerge, "by_argmax", request.param)
+
+
 def assert_equal_to_reference(class_logits: torch.Tensor, mask_logits: torch.Tensor, config: MergeConfig) -> None:
     wanted = merge_slots(class_logits.numpy(), mask_logits.numpy(), config=config, is_thing=IS_THING)
     slot_map, slot_category, slot_score = SlotMerge(config, IS_THING)(class_logits[None], mask_logits[None])
