@@ -59,7 +59,7 @@ class SlotMerge(nn.Module):
     orders winners by their index. All values that count are integers below 2**24, exact in float32.
 
     Attributes:
-        by_argmax: Takes the runtime's own argmax instead, as `Runtime.has_fast_argmax` asks; the answers are the same.
+        by_argmax: Is written with those operators instead, as `Runtime.has_fast_argmax` asks; the answers are the same.
     """
 
     by_argmax = False
@@ -77,32 +77,57 @@ class SlotMerge(nn.Module):
 
     def forward(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See DeployedGraph; class_logits (1, N, K + 1), mask_logits (1, N, h, w)."""
+        if self.by_argmax:
+            return self._by_argmax(class_logits, mask_logits)
         category, score, kept = self._judge_slots(class_logits)  # (1, N, 1) each
         slot = self._winning_slot(mask_logits, kept)  # (1, 1, P)
         alive, void = self._drop_small(slot, kept)
         slot_map = slot + void * (float(VOID_SLOT) - slot)
-        height, width = (side * self.upsample for side in mask_logits.shape[2:])
         return (
-            slot_map.view(1, height, width).to(torch.uint8),
+            self._as_map(slot_map, mask_logits).to(torch.uint8),
             (category * alive + (alive - 1.0)).squeeze(2).to(torch.int32),
             (score * alive).squeeze(2),
         )
 
+    def _by_argmax(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        score, category = class_logits[0].softmax(1)[:, :-1].max(1)  # (N,)
+        kept = score >= self.threshold.flatten()[category]
+        logits = self._kept_logits(mask_logits, kept.to(torch.float32).view(1, -1, 1))
+        slot = logits.transpose(1, 2).argmax(2)[0]  # (P,)
+        area = torch.zeros_like(score).scatter_add(0, slot, torch.ones_like(slot, dtype=torch.float32))
+        alive = kept & (area >= self.least_area)
+        value = torch.where(alive, torch.arange(len(score)), VOID_SLOT).to(torch.uint8)  # of a slot's pixels
+        return (
+            self._as_map(value.index_select(0, slot), mask_logits),
+            torch.where(alive, category, -1).to(torch.int32)[None],
+            torch.where(alive, score, 0.0)[None],
+        )
+
+    def _as_map(self, pixels: Tensor, mask_logits: Tensor) -> Tensor:
+        """P entries -> (1, h u, w u)."""
+        return pixels.view(1, *(side * self.upsample for side in mask_logits.shape[2:]))
+
     def _judge_slots(self, class_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         probability = class_logits.softmax(2)[:, :, :-1].permute(0, 2, 1)  # (1, K, N)
-        score, category = self._winner(probability)
+        score = largest(probability, probability.shape[1])
+        category = self._lowest_winner(probability, score)
         is_category = _is_equal(category, self.index[:, : probability.shape[1]])  # (1, K, N)
-        lacking = self._largest(is_category * self.threshold) - score  # above 0 where the score is too low
-        kept = 1.0 - F.relu(lacking.ceil())
+        excess = (
+            largest(is_category * self.threshold, is_category.shape[1]) - score
+        )  # above 0 where the score is too low
+        kept = 1.0 - F.relu(excess.ceil())
         return category.permute(0, 2, 1), score.permute(0, 2, 1), kept.permute(0, 2, 1)
 
     def _winning_slot(self, mask_logits: Tensor, kept: Tensor) -> Tensor:
-        far_below = (1.0 - kept) * _FAR_BELOW
-        if self.upsample == 1:
-            return self._winner(mask_logits.flatten(2) + far_below)[1]
-        small = mask_logits + far_below.unsqueeze(3)
-        large = F.interpolate(small, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
-        return self._winner(large.flatten(2))[1]
+        logits = self._kept_logits(mask_logits, kept)
+        return self._lowest_winner(logits, largest(logits, logits.shape[1]))
+
+    def _kept_logits(self, mask_logits: Tensor, kept: Tensor) -> Tensor:
+        """(1, N, P), far below all others where `kept` (1, N, 1) is 0."""
+        logits = mask_logits + (1.0 - kept).unsqueeze(3) * _FAR_BELOW
+        if self.upsample > 1:
+            logits = F.interpolate(logits, scale_factor=float(self.upsample), mode="bilinear", align_corners=False)
+        return logits.flatten(2)
 
     def _drop_small(self, slot: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
         """Which slots live (1, N, 1), and which pixels are void (1, 1, P), both 0 or 1.
@@ -120,20 +145,13 @@ class SlotMerge(nn.Module):
         too_small = F.relu(((self.least_area - area) * 2.0**-24).ceil())
         alive = kept * (1.0 - too_small)
         table = F.pad(alive, (0, 0, 0, num_high * base - num)).view(1, num_high, base)
-        alive_pixel = self._largest(is_high * torch.bmm(table, is_low))  # one entry at most is not 0
+        alive_pixel = largest(is_high * torch.bmm(table, is_low), num_high)  # one entry at most is not 0
         return alive, 1.0 - alive_pixel
 
-    def _winner(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(1, N, P) -> the largest and the float index of the first that reaches it, (1, 1, P) each; N <= 256."""
-        highest = self._largest(x)
-        if self.by_argmax:
-            return highest, x.transpose(1, 2).argmax(2).unsqueeze(1).to(torch.float32)
+    def _lowest_winner(self, x: Tensor, highest: Tensor) -> Tensor:
+        """(1, N, P) and its maximum -> (1, 1, P) float index of the first entry that reaches it; N <= 256."""
         num, base = x.shape[1], float(_MOST)
-        return highest, largest((x - highest).floor() - self.index[:, :num] / base, num) * -base
-
-    def _largest(self, x: Tensor) -> Tensor:
-        """(1, N, P) -> (1, 1, P)."""
-        return x.amax(1, keepdim=True) if self.by_argmax else largest(x, x.shape[1])
+        return largest((x - highest).floor() - self.index[:, :num] / base, num) * -base
 
 
 def _is_equal(x: Tensor, y: Tensor) -> Tensor:
