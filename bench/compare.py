@@ -154,8 +154,7 @@ def _blocks_side_by_side(
 
 
 def _blocks(row: Measurement) -> list[float]:
-    rounds = np.split(np.array(row.samples_ms), np.cumsum(row.round_sizes)[:-1])
-    return [float(np.median(samples)) for samples in rounds]
+    return [float(np.median(samples)) for samples in row.samples_by_round]
 
 
 def _notes(a: Measurement, b: Measurement) -> list[str]:

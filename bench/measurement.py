@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeseg.bench.worker import Split
 from edgeseg.config import config_from_dict
@@ -204,12 +205,16 @@ class Measurement:
         return float(np.median(self.load_ms)) if self.load_ms else None
 
     @property
+    def samples_by_round(self) -> list[NDArray[np.float64]]:
+        """`samples_ms` of each round."""
+        return np.split(np.array(self.samples_ms), np.cumsum(self.round_sizes)[:-1])
+
+    @property
     def spread(self) -> float | None:
         """Range of the medians of the rounds' quarters over the median of all samples; None with under 5 calls each."""
-        rounds = np.split(np.array(self.samples_ms), np.cumsum(self.round_sizes)[:-1])
         if not self.samples_ms or min(self.round_sizes) < 5 * _STRETCHES:
             return None
-        medians = [np.median(part) for samples in rounds for part in np.array_split(samples, _STRETCHES)]
+        medians = [np.median(part) for samples in self.samples_by_round for part in np.array_split(samples, _STRETCHES)]
         return float((max(medians) - min(medians)) / np.median(self.samples_ms))
 
     @property
