@@ -91,7 +91,7 @@ class SlotMerge(nn.Module):
 
     def _by_argmax(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score, category = class_logits[0].softmax(1)[:, :-1].max(1)  # (N,)
-        kept = score >= self.threshold.flatten()[category]
+        kept = score >= self.threshold.flatten().index_select(0, category)
         logits = self._kept_logits(mask_logits, kept.to(torch.float32).view(1, -1, 1))
         slot = logits.transpose(1, 2).argmax(2)[0]  # (P,)
         area = torch.zeros_like(score).scatter_add(0, slot, torch.ones_like(slot, dtype=torch.float32))
