@@ -78,7 +78,7 @@ def main(args: Args) -> None:
 def _row(timed: list[Measurement]) -> str:
     """The network's milliseconds, then those with the merge and what it adds."""
     network, *whole = (statistics.median(min(calls) for calls in each.samples_by_round) for each in timed)
-    return " | ".join([f"{network:.2f}", *(f"{ms:.2f} (+{ms / network - 1:.0%})" for ms in whole)])
+    return " | ".join([f"{network:.2f}", *(f"{ms:.2f} ({ms / network - 1:+.0%})" for ms in whole)])
 
 
 def _convert(args: Args, choices: list[_Choice], folder: Path) -> list[Target]:

@@ -59,7 +59,7 @@ class SlotMerge(nn.Module):
     orders winners by their index. All values that count are integers below 2**24, exact in float32.
 
     Attributes:
-        by_argmax: Is written with those operators instead, as `Runtime.has_fast_argmax` asks; the answers are the same.
+        by_argmax: Uses those operators after all, where `Runtime.has_fast_argmax`; the answers are the same.
     """
 
     by_argmax = False
@@ -78,7 +78,7 @@ class SlotMerge(nn.Module):
     def forward(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See DeployedGraph; class_logits (1, N, K + 1), mask_logits (1, N, h, w)."""
         if self.by_argmax:
-            return self._by_argmax(class_logits, mask_logits)
+            return self._merge_by_argmax(class_logits, mask_logits)
         category, score, kept = self._judge_slots(class_logits)  # (1, N, 1) each
         slot = self._winning_slot(mask_logits, kept)  # (1, 1, P)
         alive, void = self._drop_small(slot, kept)
@@ -89,7 +89,7 @@ class SlotMerge(nn.Module):
             (score * alive).squeeze(2),
         )
 
-    def _by_argmax(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _merge_by_argmax(self, class_logits: Tensor, mask_logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score, category = class_logits[0].softmax(1)[:, :-1].max(1)  # (N,)
         kept = score >= self.threshold.flatten().index_select(0, category)
         logits = self._kept_logits(mask_logits, kept.to(torch.float32).view(1, -1, 1))
