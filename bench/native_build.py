@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+
 from edgeseg.structures import CheckError, InputError
 
 SOURCES = Path(__file__).parent / "native"
@@ -118,14 +120,14 @@ def build(preset: str) -> Path:
         raise InputError(reason)
     cache = Path(os.environ.get("EDGESEG_CACHE", Path.home() / ".cache" / "edgeseg")) / "native"
     done = cache / f"{preset}-{_key(preset)}"
-    if not done.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            made, packed = Path(scratch, "build"), Path(scratch, "packed")
-            sdks = _find_sdks(preset, cache)
-            _compile(preset, sdks, made)
-            _pack(preset, sdks, made, packed)
-            if not done.exists():  # another process may have been faster
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{preset}.lock"):  # of two processes one builds
+        if not done.exists():
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                made, packed = Path(scratch, "build"), Path(scratch, "packed")
+                sdks = _find_sdks(preset, cache)
+                _compile(preset, sdks, made)
+                _pack(preset, sdks, made, packed)
                 packed.rename(done)
     return done
 

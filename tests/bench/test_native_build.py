@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,22 @@ def test_looking_for_runtimes_imports_none() -> None:
     code = "import sys; from edgeseg.bench.native_build import missing; missing('host'); print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "executorch", "ai_edge_litert"} & set(json.loads(done.stdout.replace("'", '"')))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(missing("host") != "", reason=missing("host"))
+def test_of_two_that_want_the_same_programs_one_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    compiled: list[str] = []
+    compile_sources = native_build._compile
+
+    def count(preset: str, sdks: Mapping[str, Path], out: Path) -> None:
+        compiled.append(preset)
+        compile_sources(preset, sdks, out)
+
+    monkeypatch.setattr(native_build, "_compile", count)
+    monkeypatch.setenv("EDGESEG_CACHE", str(tmp_path))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(build, ["host", "host"])
+    assert (first, compiled) == (second, ["host"])
+    assert {path.name for path in first.parent.iterdir()} <= {first.name, "host.lock"}
+    assert subprocess.run([first / "edgeseg-runner"], capture_output=True).returncode == 2

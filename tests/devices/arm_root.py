@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from filelock import FileLock
+
 from tests.devices.namespace import reason_not_here, spawn
 
 BUILD = "python -m tests.devices.arm_root"
@@ -53,7 +55,7 @@ def reason_not_built() -> str:
 
 
 def build() -> Path:
-    """Builds it aside and renames it; does nothing where it is there.
+    """Builds it aside and renames it; does nothing where it is there. Of two processes the second waits.
 
     Raises:
         RuntimeError: This machine cannot, or a step failed; its log stays beside the folder.
@@ -64,6 +66,13 @@ def build() -> Path:
     if reason := reason_not_here() or reason_not_built():
         raise RuntimeError(reason)
     done.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(done.with_suffix(".lock")):
+        if not done.is_dir():
+            _build(done)
+    return done
+
+
+def _build(done: Path) -> None:
     log = done.with_suffix(".log")
     aside = Path(tempfile.mkdtemp(prefix=f"{done.name}.", dir=done.parent))
     aside.chmod(0o755)
@@ -74,7 +83,6 @@ def build() -> Path:
         aside.rename(done)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return done
 
 
 def _fetch_emulator(to: Path, log: Path) -> None:
