@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import tyro
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import Config, load_config
 from edgeseg.data.sets import open_dataset
 from edgeseg.display import say
@@ -124,4 +125,5 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    with refusals():
+        main(tyro.cli(Args))

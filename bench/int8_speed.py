@@ -22,6 +22,7 @@ import tyro
 
 from edgeseg.bench.machine import this_machine
 from edgeseg.bench.paired_ratio import PairedRatio, paired_ratio
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import MergeConfig, ModelConfig
 from edgeseg.export.captured import silenced
 from edgeseg.export.graph import DeployedGraph
@@ -166,4 +167,5 @@ def main(args: SpeedArgs) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(SpeedArgs, description=__doc__))
+    with refusals():
+        main(tyro.cli(SpeedArgs, description=__doc__))

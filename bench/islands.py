@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import MergeConfig
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
@@ -110,4 +111,5 @@ def _main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    with refusals():
+        _main(sys.argv[1:])

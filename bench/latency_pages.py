@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from edgeseg.bench.model_table import Cell, read_cells
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import Config
 from edgeseg.export.plan import FLOAT
 from edgeseg.models import BACKBONES, HEADS
@@ -226,4 +227,5 @@ def main(cells: Path, /) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with refusals():
+        tyro.cli(main)

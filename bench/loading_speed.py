@@ -29,6 +29,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from edgeseg.bench.machine import this_machine
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import DataConfig
 from edgeseg.data.augment import augment
 from edgeseg.data.coco_panoptic import PanopticFolder, write_panoptic
@@ -209,4 +210,5 @@ def files(folder: PanopticFolder) -> list[tuple[Path, Path]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(LoadingArgs, description=__doc__))
+    with refusals():
+        main(tyro.cli(LoadingArgs, description=__doc__))

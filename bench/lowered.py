@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.engine.checkpoint import load_checkpoint
 from edgeseg.export.graph import DeployedGraph
 from edgeseg.export.lowering import TARGETS, VERDICT
@@ -89,4 +90,5 @@ def _main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    with refusals():
+        _main(sys.argv[1:])

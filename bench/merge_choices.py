@@ -21,6 +21,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import MergeConfig
 from edgeseg.data.sets import open_dataset
 from edgeseg.engine.checkpoint import load_checkpoint
@@ -109,7 +110,8 @@ def compare_choices(run: Path, data: Path, *, images: int = 0) -> list[Row]:
 
 
 if __name__ == "__main__":
-    args = tyro.cli(ChoiceArgs, description=__doc__)
-    torch.set_num_threads(1)
-    for row in compare_choices(args.run, args.data, images=args.images):
-        print(json.dumps(asdict(row)))
+    with refusals():
+        args = tyro.cli(ChoiceArgs, description=__doc__)
+        torch.set_num_threads(1)
+        for row in compare_choices(args.run, args.data, images=args.images):
+            print(json.dumps(asdict(row)))

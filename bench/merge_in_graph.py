@@ -20,6 +20,7 @@ import tyro
 from edgeseg.bench.measurement import Measurement
 from edgeseg.bench.model_table import at_precision, describe_merge, settled, street_images
 from edgeseg.bench.protocol import Target, measure
+from edgeseg.bench.refusals import refusals
 from edgeseg.cli_models import COCO_IS_THING
 from edgeseg.config import Config
 from edgeseg.display import progress
@@ -108,4 +109,5 @@ def _convert(args: Args, choices: list[_Choice], folder: Path) -> list[Target]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    with refusals():
+        main(tyro.cli(Args))

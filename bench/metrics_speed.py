@@ -28,6 +28,7 @@ from PIL import Image
 from edgeseg.bench.coco_like import make_coco_like, repeated
 from edgeseg.bench.machine import this_machine
 from edgeseg.bench.plain_pq import plain_pq
+from edgeseg.bench.refusals import refusals
 from edgeseg.data import panoptic_png
 from edgeseg.data.panoptic_png import decode_rgb
 from edgeseg.export.provenance import checkout_commit
@@ -227,7 +228,5 @@ def _panopticapi(folders: Folders, checkout: Path) -> Callable[[], object]:
 
 
 if __name__ == "__main__":
-    try:
+    with refusals():
         main(tyro.cli(Args))
-    except InputError as error:
-        sys.exit(f"metrics_speed: {error}")

@@ -22,6 +22,7 @@ import tyro
 
 from edgeseg.bench.machine import this_machine
 from edgeseg.bench.native_build import SDKS, build
+from edgeseg.bench.refusals import refusals
 from edgeseg.bench.worker import Request
 from edgeseg.export.bundle import open_bundle
 
@@ -101,4 +102,5 @@ def main(args: SpeedArgs) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(SpeedArgs, description=__doc__))
+    with refusals():
+        main(tyro.cli(SpeedArgs, description=__doc__))

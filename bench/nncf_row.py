@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.data.loader import Samples
 from edgeseg.data.transforms import letterbox
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
@@ -148,4 +149,5 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    with refusals():
+        _main()

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import MergeConfig
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
@@ -220,4 +221,5 @@ def _main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    with refusals():
+        _main(sys.argv[1:])

@@ -16,6 +16,7 @@ import torch
 import tyro
 from torch import nn
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import load_config
 from edgeseg.losses.kmax import KMaxLoss
 from edgeseg.losses.registry import build_loss
@@ -96,4 +97,5 @@ def _integer_step(teacher: nn.Module, recipe: Recipe, batch: Batch, loss: KMaxLo
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    with refusals():
+        main(tyro.cli(Args))

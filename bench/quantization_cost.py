@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import tyro
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.data.loader import Samples
 from edgeseg.display import say
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
@@ -190,4 +191,5 @@ def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    with refusals():
+        main(tyro.cli(Args))

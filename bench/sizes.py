@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import Config
 from edgeseg.engine.checkpoint import load_checkpoint
 from edgeseg.export.bundle import WEIGHTS, size_bytes
@@ -143,4 +144,5 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    with refusals():
+        _main()

@@ -16,6 +16,7 @@ from functools import partial
 import torch
 
 from edgeseg.bench.plain_loss import plain_loss
+from edgeseg.bench.refusals import refusals
 from edgeseg.config import Config, load_config
 from edgeseg.engine.memory import keep_freed_memory
 from edgeseg.losses.registry import build_loss
@@ -154,4 +155,5 @@ def _leaves(prediction: Prediction) -> Prediction:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "street")
+    with refusals():
+        main(sys.argv[1] if len(sys.argv) > 1 else "street")

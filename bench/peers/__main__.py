@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +19,11 @@ from edgeseg.bench.peers.contenders import PEERS, REFERENCE, our_contender, peer
 from edgeseg.bench.peers.files import DEFAULT, Ours, make_ours, require_peers
 from edgeseg.bench.peers.race import Contender, Runner, race
 from edgeseg.bench.peers.table import BARS, row_dict, table
+from edgeseg.bench.refusals import refusals
 from edgeseg.display import progress, say
 from edgeseg.export.provenance import checkout_commit, time_utc
 from edgeseg.export.runtimes import MergeMode
-from edgeseg.structures import CheckError, InputError
+from edgeseg.structures import InputError
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,9 @@ def run(args: PeersArgs) -> dict[str, Any]:
 
 def main(args: PeersArgs) -> None:
     """The command."""
-    try:
+    with refusals():
         result = run(args)
         print(json.dumps(result) if args.json else table(result))
-    except (InputError, CheckError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
 
 
 def _refuse(args: PeersArgs) -> None:
