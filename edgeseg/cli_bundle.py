@@ -34,7 +34,8 @@ class ExportArgs:
     batch: str = "1"
     """Images per run: 1."""
     data: Path | None = None
-    """Folder of a data set whose val images become the golden ones; the one it was trained on by default."""
+    """Folder of a data set whose val images become the golden ones; the one it was trained on by default, or the photos
+    that come with edgeseg's own checkpoints."""
     format: str | None = None
     """Layout of that folder (docs/data.md); by default what it is recognised as, or what training was told."""
     golden_images: int = 8

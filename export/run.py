@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeseg.config import Config, config_from_dict
-from edgeseg.data.loader import Samples
+from edgeseg.data.photo import read_image
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.display import Advance, progress, say
-from edgeseg.engine.checkpoint import Checkpoint, beside, load_checkpoint
+from edgeseg.engine.checkpoint import Checkpoint, beside, load_checkpoint, shipped_photos
 from edgeseg.engine.source import Source
 from edgeseg.export import api
 from edgeseg.export.bundle import SUFFIX, checksum, open_bundle
@@ -54,7 +54,8 @@ def export_run(
         precisions: Of checkpoints, or what runtimes make of the float one; none means all checkpoints.
         merges: `graph`, `app`, `auto`, for all runtimes or by runtime; none means `auto`, each runtime's own default.
         image_size: (height, width) of the network's input; None = the one it was trained at.
-        data: Folder of a data set whose val images become the golden ones; None = the one it was trained on.
+        data: Folder of a data set whose val images become the golden ones; None = the one it was trained on, or the
+            photos that come with edgeseg's own checkpoints.
         data_format: Layout of the folder; None = recognised, or what training was told.
         golden_images: How many.
         licence: Of the weights.
@@ -71,31 +72,25 @@ def export_run(
     checkpoints = _checkpoints(source, precisions, image_size)
     first = next(iter(checkpoints.values()))
     config = first.config
-    if (root := data or config.data.root) is None:
-        raise InputError(f"{first.path} does not say what it was trained on; give --data FOLDER")
+    images, origin = _golden_images(first, golden_images, data, data_format)
     out = out or beside(first, f"{first.path.resolve().parent.name}{SUFFIX}")
     wanted: dict[str, Any] = {"runtimes": runtimes, "precisions": precisions, "merges": merges}
     plan = plan_export(list(checkpoints), name=out.stem, image_size=config.data.image_size, **wanted)
     for line in plan.left_out:
         say(f"left out: {line}", quiet=quiet)
-    data_format = data_format or ("auto" if data else config.data.format)
-    val = open_dataset(root, "val", data_format)
-    images = {"val": len(val)}
-    with contextlib.suppress(InputError):  # the training images need not be at hand
-        images["train"] = len(open_dataset(root, "train", data_format))
     with progress("exporting", api.num_steps(plan), quiet=quiet) as advance:
         api.export_bundle(
             {precision: _network(checkpoints[precision]) for precision in plan.sources},
             name=out.stem,
             config=config,
             categories=first.categories,
-            golden_images=_golden_images(val, golden_images, config),
+            golden_images=images,
             out=out,
             metrics={precision: checkpoints[precision].metrics for precision in plan.sources},
             licence=licence,
             provenance={
                 "checkpoints": {precision: _provenance(checkpoints[precision]) for precision in plan.sources},
-                "data": {"name": root.resolve().name, "format": data_format, "images": images},
+                "data": origin,
             },
             overwrite=overwrite,
             on_progress=_shown(advance),
@@ -172,9 +167,29 @@ def _shown(advance: Advance) -> api.OnProgress:
     return show
 
 
-def _golden_images(samples: Samples, count: int, config: Config) -> list[NDArray[np.uint8]]:
-    """Evenly spaced images of a split, letterboxed."""
-    count = min(count, len(samples))
+def _golden_images(
+    checkpoint: Checkpoint, count: int, data: Path | None, data_format: str | None
+) -> tuple[list[NDArray[np.uint8]], dict[str, Any]]:
+    """Evenly spaced val images or photos of edgeseg's own, letterboxed, and what the bundle says of them."""
+    trained = checkpoint.config.data
+    if root := data or trained.root:
+        layout = data_format or ("auto" if data else trained.format)
+        val = open_dataset(root, "val", layout)
+        num_images = {"val": len(val)}
+        with contextlib.suppress(InputError):  # the training images need not be at hand
+            num_images["train"] = len(open_dataset(root, "train", layout))
+        origin = {"name": root.resolve().name, "format": layout, "images": num_images}
+        images = [val[index].image for index in _spread(count, len(val))]
+    elif photos := shipped_photos(checkpoint):
+        origin = {"name": f"photos with {checkpoint.path.stem}", "format": "photos", "images": {"val": len(photos)}}
+        images = [read_image(photos[index]) for index in _spread(count, len(photos))]
+    else:
+        raise InputError(f"{checkpoint.path} does not say what it was trained on; give --data FOLDER")
+    return [letterbox(image, trained.image_size)[0] for image in images], origin
+
+
+def _spread(count: int, total: int) -> list[int]:
+    count = min(count, total)
     if count < 1:
         raise InputError(f"golden_images = {count}; an artifact is verified on at least one image")
-    return [letterbox(samples[i * len(samples) // count].image, config.data.image_size)[0] for i in range(count)]
+    return [i * total // count for i in range(count)]

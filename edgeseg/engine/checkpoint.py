@@ -159,6 +159,12 @@ def shipped_checkpoints() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
 
 
+def shipped_photos(checkpoint: Checkpoint) -> list[Path]:
+    """Photos that come with one of edgeseg's own checkpoints, from its val split; none with any other checkpoint."""
+    own = checkpoint.path.parent == SHIPPED
+    return sorted(path for path in checkpoint.path.with_suffix("").glob("*.*") if own)
+
+
 def beside(checkpoint: Checkpoint, name: str) -> Path:
     """Where something made of a checkpoint goes unless told otherwise.
 

@@ -1,4 +1,5 @@
-"""Puts a trained checkpoint among those that come with edgeseg: its weights, without training state and data folder.
+"""Puts a trained checkpoint among those that come with edgeseg: its weights, without training state and data folder,
+and some photos of its val split, which its bundles are proven on where no other data is given.
 
 python -m edgeseg.engine.shipped RUN NAME
 """
@@ -9,12 +10,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from PIL import Image
+
+from edgeseg.data.sets import open_dataset
 from edgeseg.engine.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
 from edgeseg.structures import InputError
 
+_NUM_PHOTOS = 8
+
 
 def ship(source: Path, name: str, folder: Path = SHIPPED) -> Path:
-    """Writes NAME.safetensors.
+    """Writes NAME.safetensors and NAME/0.png to 7.png.
 
     Args:
         source: Float checkpoint, or a run's folder; the last weights of a run, which its whole schedule made.
@@ -22,13 +28,19 @@ def ship(source: Path, name: str, folder: Path = SHIPPED) -> Path:
         folder: Where to.
 
     Raises:
-        InputError: Not a float checkpoint, or one that was never evaluated.
+        InputError: Not a float checkpoint, one that was never evaluated, or its data is not where it was.
     """
     checkpoint = load_checkpoint(source, prefer="last")
     if "recipe" in checkpoint.extra or not checkpoint.metrics:
         raise InputError(f"{checkpoint.path}: a float checkpoint with the metrics of its last evaluation is wanted")
-    path = folder / f"{name}.safetensors"
     config = checkpoint.config
+    if config.data.root is None:
+        raise InputError(f"{checkpoint.path} does not say what it was trained on: no photos could come with it")
+    val = open_dataset(config.data.root, "val", config.data.format)
+    (folder / name).mkdir(exist_ok=True)
+    for index in range(_NUM_PHOTOS):
+        Image.fromarray(val[index * len(val) // _NUM_PHOTOS].image).save(folder / name / f"{index}.png")
+    path = folder / f"{name}.safetensors"
     save_checkpoint(
         path,
         {"weights": checkpoint.tensors["weights"]},
