@@ -189,7 +189,7 @@ def _refuse(out: Path, images: Sequence[NDArray[np.uint8]], size: tuple[int, int
     if out.suffix != layout.SUFFIX:
         raise InputError(f"bundle {out} must be called NAME{layout.SUFFIX}")
     if out.exists() and not overwrite:
-        raise InputError(f"{out} exists; give another name, or overwrite it")
+        raise InputError(f"{out} exists; give another name, or --overwrite")
     if out.exists() and not (out / layout.DESCRIPTION).is_file():
         raise InputError(f"{out} is no bundle and is not overwritten; move it away")
     if not images:
