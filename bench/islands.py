@@ -17,6 +17,7 @@ import torch
 
 from edgeseg.bench.refusals import refusals
 from edgeseg.config import MergeConfig
+from edgeseg.data.loader import evenly_spaced
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.engine.checkpoint import load_checkpoint
@@ -94,7 +95,7 @@ def _main(argv: Sequence[str]) -> None:
     size = checkpoint.config.data.image_size
     judge = _Judge(checkpoint.config.merge, [category.is_thing for category in checkpoint.categories])
     val = open_dataset(args.data or Path(str(checkpoint.config.data.root)), "val", "auto")
-    images = [letterbox(val[i * len(val) // args.images].image, size)[0] for i in range(args.images)]
+    images = [letterbox(val[i].image, size)[0] for i in evenly_spaced(args.images, len(val))]
     network = fold(checkpoint.model().deployable(), torch.zeros(1, 3, *size))
     goldens = torch_answers(network, images, config=judge.merge, is_thing=judge.is_thing)
     graph = DeployedGraph(network, merge="app", config=judge.merge, is_thing=judge.is_thing)

@@ -120,6 +120,8 @@ def build(preset: str) -> Path:
         raise InputError(reason)
     cache = Path(os.environ.get("EDGESEG_CACHE", Path.home() / ".cache" / "edgeseg")) / "native"
     done = cache / f"{preset}-{_key(preset)}"
+    if done.exists():
+        return done
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{preset}.lock"):  # of two processes one builds
         if not done.exists():

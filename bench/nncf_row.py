@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeseg.bench.refusals import refusals
-from edgeseg.data.loader import Samples
+from edgeseg.data.loader import Samples, evenly_spaced
 from edgeseg.data.transforms import letterbox
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
 from edgeseg.engine.evaluate import Predictor, evaluate, torch_predictor
@@ -130,7 +130,7 @@ def _predictor(path: Path, checkpoint: Checkpoint) -> Predictor:
 
 def _agreement(predictor: Predictor, reference: Predictor, val: Samples, size: tuple[int, int]) -> float:
     count = min(_AGREEMENT_IMAGES, len(val))
-    images = (letterbox(val[i * len(val) // count].image, size)[0] for i in range(count))
+    images = (letterbox(val[i].image, size)[0] for i in evenly_spaced(count, len(val)))
     return float(np.mean([equal_pixels(predictor(image), reference(image)) for image in images]))
 
 

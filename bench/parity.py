@@ -21,6 +21,7 @@ from torch import nn
 
 from edgeseg.bench.refusals import refusals
 from edgeseg.config import MergeConfig
+from edgeseg.data.loader import evenly_spaced
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.engine.checkpoint import Checkpoint, load_checkpoint
@@ -205,7 +206,7 @@ def _main(argv: Sequence[str]) -> None:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for size in map(_size, args.sizes):
-            picked = [val[i * len(val) // args.images].image for i in range(args.images)]
+            picked = [val[i].image for i in evenly_spaced(args.images, len(val))]
             images = [letterbox(image, size)[0] for image in picked]
             for row in measure(checkpoint, size, files, images, folder):
                 print(

@@ -33,6 +33,7 @@ from edgeseg.bench.run import bench_bundle, reference_target
 from edgeseg.bench.worker import REFERENCE
 from edgeseg.config import load_config
 from edgeseg.data.coco_panoptic import PanopticFolder
+from edgeseg.data.loader import evenly_spaced
 from edgeseg.data.street import make_street
 from edgeseg.data.transforms import letterbox
 from edgeseg.display import progress, say
@@ -117,8 +118,8 @@ def run_quickstart(out: Path, *, minutes: float, seed: int, quiet: bool = False)
         facts=_facts(trainer, bundle, spent),
         categories=train.categories,
         examples=tuple(
-            _compared(val[i * len(val) // EXAMPLES], predictors, config.data.image_size, train.categories)
-            for i in range(EXAMPLES)
+            _compared(val[i], predictors, config.data.image_size, train.categories)
+            for i in evenly_spaced(EXAMPLES, len(val))
         ),
         category_scores=_category_scores(train.categories, scores),
         artifacts=_artifact_reports(run, bundle, scores, reference.artifact),

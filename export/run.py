@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from edgeseg.config import Config, config_from_dict
+from edgeseg.data.loader import evenly_spaced
 from edgeseg.data.photo import read_image
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
@@ -72,12 +73,12 @@ def export_run(
     checkpoints = _checkpoints(source, precisions, image_size)
     first = next(iter(checkpoints.values()))
     config = first.config
-    images, origin = _golden_images(first, golden_images, data, data_format)
     out = out or beside(first, f"{first.path.resolve().parent.name}{SUFFIX}")
     wanted: dict[str, Any] = {"runtimes": runtimes, "precisions": precisions, "merges": merges}
     plan = plan_export(list(checkpoints), name=out.stem, image_size=config.data.image_size, **wanted)
     for line in plan.left_out:
         say(f"left out: {line}", quiet=quiet)
+    images, origin = _golden_images(first, golden_images, data, data_format)
     with progress("exporting", api.num_steps(plan), quiet=quiet) as advance:
         api.export_bundle(
             {precision: _network(checkpoints[precision]) for precision in plan.sources},
@@ -179,17 +180,17 @@ def _golden_images(
         with contextlib.suppress(InputError):  # the training images need not be at hand
             num_images["train"] = len(open_dataset(root, "train", layout))
         origin = {"name": root.resolve().name, "format": layout, "images": num_images}
-        images = [val[index].image for index in _spread(count, len(val))]
+        images = [val[index].image for index in _chosen(count, len(val))]
     elif photos := shipped_photos(checkpoint):
         origin = {"name": f"photos with {checkpoint.path.stem}", "format": "photos", "images": {"val": len(photos)}}
-        images = [read_image(photos[index]) for index in _spread(count, len(photos))]
+        images = [read_image(photos[index]) for index in _chosen(count, len(photos))]
     else:
         raise InputError(f"{checkpoint.path} does not say what it was trained on; give --data FOLDER")
     return [letterbox(image, trained.image_size)[0] for image in images], origin
 
 
-def _spread(count: int, total: int) -> list[int]:
+def _chosen(count: int, total: int) -> list[int]:
     count = min(count, total)
     if count < 1:
         raise InputError(f"golden_images = {count}; an artifact is verified on at least one image")
-    return [i * total // count for i in range(count)]
+    return evenly_spaced(count, total)

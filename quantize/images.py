@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgeseg.data.loader import CachedSamples, Samples, train_loader
+from edgeseg.data.loader import CachedSamples, Samples, evenly_spaced, train_loader
 from edgeseg.data.sets import open_dataset
 from edgeseg.data.transforms import letterbox
 from edgeseg.engine.checkpoint import Checkpoint
@@ -60,7 +60,7 @@ def calibration_batches(
             f"{LEAST_CALIBRATION_IMAGES} do not hold for others: give more, or say --force"
         )
     count = min(CALIBRATION_IMAGES, len(samples))
-    images = [letterbox(samples[i * len(samples) // count].image, size)[0] for i in range(count)]
+    images = [letterbox(samples[i].image, size)[0] for i in evenly_spaced(count, len(samples))]
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
     if not force and is_noise(stacked):
         raise InputError(

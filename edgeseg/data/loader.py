@@ -36,6 +36,11 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> Sample: ...
 
 
+def evenly_spaced(count: int, total: int) -> list[int]:
+    """Indices of `count` of `total` samples, evenly far apart; some come twice where more are wanted than there are."""
+    return [i * total // count for i in range(count)]
+
+
 @runtime_checkable
 class LabelledAhead(Protocol):
     """Samples whose labels are known without reading a pixel; `data.balance` needs them."""

@@ -161,8 +161,9 @@ def shipped_checkpoints() -> dict[str, Path]:
 
 def shipped_photos(checkpoint: Checkpoint) -> list[Path]:
     """Photos that come with one of edgeseg's own checkpoints, from its val split; none with any other checkpoint."""
-    own = checkpoint.path.parent == SHIPPED
-    return sorted(path for path in checkpoint.path.with_suffix("").glob("*.*") if own)
+    if checkpoint.path.parent != SHIPPED:
+        return []
+    return sorted(checkpoint.path.with_suffix("").glob("*.*"))
 
 
 def beside(checkpoint: Checkpoint, name: str) -> Path:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgeseg.config import MergeConfig
-from edgeseg.data.loader import Samples
+from edgeseg.data.loader import Samples, evenly_spaced
 from edgeseg.data.transforms import letterbox, unletterbox_map
 from edgeseg.merge import merged_to_segments
 from edgeseg.metrics.evaluation import Evaluation
@@ -123,7 +123,8 @@ def evaluate_metrics(
         num_slots = len(merged.slot_category)
         return merged
 
-    indices = list(_spread(len(samples), max_images))[rank::world_size]
+    count = len(samples) if max_images <= 0 else min(max_images, len(samples))
+    indices = evenly_spaced(count, len(samples))[rank::world_size]
     for done, index in enumerate(indices, start=1):
         sample = samples[index]
         panoptic_map, segments = segment_image(noting_slots, sample.image, size, categories)
@@ -161,8 +162,3 @@ def require_same_categories(ours: Sequence[Category], theirs: Sequence[Category]
 def meanings(categories: Sequence[Category]) -> dict[int, tuple[str, bool]]:
     """What makes two sets of categories the same: name, and thing or stuff, by id."""
     return {category.id: (category.name, category.is_thing) for category in categories}
-
-
-def _spread(total: int, wanted: int) -> Iterator[int]:
-    count = total if wanted <= 0 else min(wanted, total)
-    return (i * total // count for i in range(count))

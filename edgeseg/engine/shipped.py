@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from edgeseg.data.loader import evenly_spaced
 from edgeseg.data.sets import open_dataset
 from edgeseg.engine.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
 from edgeseg.structures import InputError
@@ -38,8 +39,8 @@ def ship(source: Path, name: str, folder: Path = SHIPPED) -> Path:
         raise InputError(f"{checkpoint.path} does not say what it was trained on: no photos could come with it")
     val = open_dataset(config.data.root, "val", config.data.format)
     (folder / name).mkdir(exist_ok=True)
-    for index in range(_NUM_PHOTOS):
-        Image.fromarray(val[index * len(val) // _NUM_PHOTOS].image).save(folder / name / f"{index}.png")
+    for number, index in enumerate(evenly_spaced(_NUM_PHOTOS, len(val))):
+        Image.fromarray(val[index].image).save(folder / name / f"{number}.png")
     path = folder / f"{name}.safetensors"
     save_checkpoint(
         path,
